@@ -1,0 +1,65 @@
+"""What all commands share: errors in one line, and the exit codes 0 (success), 2 (bad usage) and 1 (another cause)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from ghostlab.config.compose import CONF, VERSION_BASE
+from ghostlab.config.messages import exit_code, one_line
+from ghostlab.config.plus import register
+from ghostlab.errors import GhostlabError, RunError, UsageError
+
+__all__ = ["guarded", "hydra_command"]
+
+
+def guarded(command: Callable[[], object]) -> int:
+    """Run a command; a user's mistake or a known failure becomes one line on stderr and an exit code.
+
+    With ``HYDRA_FULL_ERROR=1`` in the environment the traceback is kept.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    debugging = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra hand its errors on instead of printing them
+    try:
+        command()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        code = exit_code(error)
+        if code is None or debugging:
+            raise
+        print(one_line(error), file=sys.stderr)
+        return code
+    return 0
+
+
+def hydra_command(task: Callable[[DictConfig], object], arguments: list[str]) -> None:
+    """Run ``task`` on the configuration that the command line composes, once or for each job of a sweep.
+
+    A job of a sweep that fails does not stop the others; the error at the end names those that failed.
+    """
+    for argument in arguments:
+        if argument.startswith(("+strategy=", "++strategy=")):
+            raise UsageError(f"{argument}: strategies are joined by '+' in one value, as in strategy=kd+reparam")
+    failures: list[tuple[str, GhostlabError]] = []
+
+    def job(cfg: DictConfig) -> None:
+        try:
+            task(cfg)
+        except GhostlabError as error:
+            failures.append((" ".join(HydraConfig.get().overrides.task), error))
+
+    register()
+    hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="config")(job)()
+    if len(failures) == 1:
+        raise failures[0][1]
+    if failures:
+        raise RunError(f"{len(failures)} runs failed: " + "; ".join(f"[{job}] {error}" for job, error in failures))

@@ -1,0 +1,44 @@
+"""Composing a configuration from Python, as the command line does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from ghostlab.config.plus import register
+
+__all__ = ["CONF", "VERSION_BASE", "compose"]
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+# Hydra 1.4 has one behaviour only and deprecates the argument that chose it.
+VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
+
+
+def compose(overrides: Sequence[str] = ()) -> DictConfig:
+    """The configuration of ``python train.py <overrides>``; works inside a running Hydra application, too.
+
+    Raises Hydra's own errors for what cannot be composed and ``UsageError`` for strategies that cannot be joined.
+    """
+    register()
+    with _hydra_set_aside(), initialize_config_dir(str(CONF), **VERSION_BASE):
+        return hydra.compose("config", list(overrides))
+
+
+@contextmanager
+def _hydra_set_aside() -> Iterator[None]:
+    """Hydra is a singleton: take away that of a running application, and give it back."""
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().clear()
+        if running is not None:
+            GlobalHydra.instance().initialize(running)

@@ -1,0 +1,45 @@
+"""Errors of Hydra and OmegaConf as one line that names the key, its value and the nearest allowed one."""
+
+from __future__ import annotations
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from ghostlab.errors import GhostlabError, nearest, unknown
+
+__all__ = ["exit_code", "one_line"]
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks, in the words of the command line where it is known there."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}={name}: {unknown(group, name, error.options)}"
+    if isinstance(error, OverrideParseException):
+        return f"'{error.override}' is not of the form key=value: {_first_line(error.message)}"
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        return _about_key(cause)
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def exit_code(error: BaseException) -> int | None:
+    """2 for bad usage, 1 for another known cause, None for what should keep its traceback."""
+    if isinstance(error, GhostlabError):
+        return error.exit_code
+    return 2 if isinstance(error, (HydraException, OmegaConfBaseException)) else None
+
+
+def _about_key(error: OmegaConfBaseException) -> str:
+    parent, _, key = str(error.full_key).rpartition(".")
+    reason = _first_line(error.msg or str(error))
+    if "is not in struct" not in reason:
+        return f"{error.full_key}: {reason}"
+    known = [str(name) for name in error.parent_node or ()]
+    place = f"'{parent}' has no key '{key}'" if parent else f"no key '{key}'"
+    hint = nearest(key, known)
+    return f"{error.full_key}: {place}{hint}{'' if hint else ';'} available: {', '.join(sorted(known))}"
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else ""

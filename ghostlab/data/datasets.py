@@ -1,0 +1,71 @@
+"""The table of data sets: a name, and the function that returns its training and validation images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ghostlab.data.downloads import DOWNLOADS, downloaded_sources
+from ghostlab.data.folder import folder_sources
+from ghostlab.data.sources import MemorySource, Source
+from ghostlab.data.split import split_fraction
+from ghostlab.errors import UsageError
+
+if TYPE_CHECKING:
+    from ghostlab.data.config import DataConfig
+
+__all__ = ["DATASETS", "Entry", "build"]
+
+DIGITS_VAL = 0.2
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How to build a data set, and which fields of the configuration it needs (with the reason) or has no use for."""
+
+    build: Callable[[DataConfig], tuple[Source, Source]]
+    needs: Mapping[str, str] = field(default_factory=dict)
+    unused: Sequence[str] = ()
+
+
+def build(cfg: DataConfig) -> tuple[Source, Source]:
+    """The training and validation images of a configuration; raises ``UsageError`` and ``RunError``."""
+    train, val = DATASETS[cfg.name].build(cfg)
+    classes = len(train.class_names)
+    if cfg.num_classes not in (None, classes):
+        raise UsageError(f"data.num_classes={cfg.num_classes}: data={cfg.name} has {classes} classes; null counts them")
+    return train, val
+
+
+def digits(cfg: DataConfig) -> tuple[MemorySource, MemorySource]:
+    """1,797 handwritten digits of 8 x 8 pixels with 17 grey levels, which come with scikit-learn (Alpaydin and
+    Kaynak, 1998, UCI machine learning repository), split class by class."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    pixels = np.rint(data.images * (255 / 16)).astype(np.uint8)
+    images = MemorySource(pixels, data.target.astype(np.int64), [str(name) for name in data.target_names])
+    train, val = split_fraction(images.targets, cfg.val_fraction or DIGITS_VAL, cfg.split_seed or 0)
+    return images.select(train), images.select(val)
+
+
+_ROOT = {"root": "the folder of its images, data.root=<folder>"}
+_SPLIT = ("val_fraction", "split_seed")
+_FOLDER = Entry(folder_sources, _ROOT, unused=("download",))
+
+
+def _downloaded(name: str) -> Entry:
+    unused = _SPLIT[:1] if name == "caltech101" else _SPLIT
+    offered = DOWNLOADS[name].offered
+    return Entry(partial(downloaded_sources, name), _ROOT, unused if offered else (*unused, "download"))
+
+
+DATASETS: dict[str, Entry] = {
+    "digits": Entry(digits, unused=("root", "download")),
+    **{name: _downloaded(name) for name in DOWNLOADS},
+    **dict.fromkeys(("imagenet", "eurosat", "imagefolder"), _FOLDER),
+}

@@ -1,0 +1,158 @@
+"""Data sets that torchvision knows: read where they are, downloaded when absent, explained when neither works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from ghostlab.data.sources import FileSource, MemorySource, Source
+from ghostlab.data.split import split_per_class
+from ghostlab.errors import RunError
+
+if TYPE_CHECKING:
+    from ghostlab.data.config import DataConfig
+
+__all__ = ["DOWNLOADS", "Download", "downloaded_sources"]
+
+CALTECH_URL = "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip"
+CARS = (
+    "devkit/cars_meta.mat",
+    "devkit/cars_train_annos.mat",
+    "cars_test_annos_withlabels.mat",
+    "cars_train/",
+    "cars_test/",
+)
+CALTECH_TRAIN = 30
+"""Training images a class (Fei-Fei, Fergus and Perona, 2004)."""
+
+Pair = tuple[Source, Source]
+
+
+@dataclass(frozen=True)
+class Download:
+    """How to read one data set below ``data.root``, and what it is made of.
+
+    ``read(cls, cfg, download)`` gets the class ``cls`` of ``torchvision.datasets`` and returns training and validation
+    images; ``files(cls)`` names what to put into ``folder`` below the root when it cannot be downloaded.
+    """
+
+    cls: str
+    read: Callable[[Any, DataConfig, bool], Pair]
+    files: Callable[[Any], Sequence[str]]
+    folder: str = "."
+    offered: bool = True
+    """False for a set that is no longer offered for download."""
+
+
+def downloaded_sources(name: str, cfg: DataConfig) -> Pair:
+    """Training and validation images of the data set ``name`` below ``data.root``.
+
+    Raises ``RunError`` saying which file to put where when the data is absent and cannot be downloaded.
+    """
+    from torchvision import datasets
+
+    known, root = DOWNLOADS[name], _root(cfg)
+    cls = getattr(datasets, known.cls)
+    try:
+        return known.read(cls, cfg, False)
+    except Exception as error:  # torchvision tells an absent set from a damaged one by the text only
+        reason = f"not usable in {root}: {_one_line(error)}"
+    if cfg.download:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            with FileLock(root / f".{name}.lock"):
+                return known.read(cls, cfg, True)
+        except Exception as error:
+            reason = f"cannot be downloaded: {_one_line(error)}"
+    way = f"put {', '.join(known.files(cls))} into {(root / known.folder).resolve()}"
+    unpack = " and use data.download=true, which unpacks it" if known.offered else ""
+    raise RunError(f"data={name}: {reason}; {way}{unpack}")
+
+
+def _root(cfg: DataConfig) -> Path:
+    return Path(str(cfg.root)).expanduser()
+
+
+def _one_line(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}".partition(". You can use download=True")[0]
+    return " ".join(text.split()).rstrip(".")
+
+
+def _labels(values: Any) -> NDArray[np.int64]:
+    return np.asarray(values, dtype=np.int64)
+
+
+def _arrays(cls: Any, cfg: DataConfig, download: bool) -> Pair:
+    """Sets that torchvision reads into one array."""
+
+    def half(train: bool) -> MemorySource:
+        data = cls(_root(cfg), train=train, download=download)
+        return MemorySource(np.asarray(data.data, dtype=np.uint8), _labels(data.targets), list(data.classes))
+
+    return half(True), half(False)
+
+
+def _files(train_splits: Sequence[str], cls: Any, cfg: DataConfig, download: bool) -> Pair:
+    """Sets of files with named splits, of which ``test`` validates."""
+
+    def half(*splits: str) -> FileSource:
+        parts = [cls(_root(cfg), split=split, download=download, loader=str) for split in splits]
+        pairs = [part[i] for part in parts for i in range(len(part))]
+        return FileSource([path for path, _ in pairs], _labels([label for _, label in pairs]), list(parts[0].classes))
+
+    return half(*train_splits), half("test")
+
+
+def _pets(cls: Any, cfg: DataConfig, download: bool) -> Pair:
+    def half(split: str) -> FileSource:
+        data = cls(_root(cfg), split=split, download=download)
+        return FileSource([str(path) for path in data._images], _labels(data._labels), data.classes)
+
+    return half("trainval"), half("test")
+
+
+def _caltech(cls: Any, cfg: DataConfig, download: bool) -> Pair:
+    data = cls(_root(cfg), download=download)
+    images = Path(data.root) / "101_ObjectCategories"
+    names = (f"{data.categories[y]}/image_{number:04d}.jpg" for y, number in zip(data.y, data.index, strict=True))
+    source = FileSource([str(images / name) for name in names], _labels(data.y), data.categories)
+    train, val = split_per_class(source.targets, CALTECH_TRAIN, cfg.split_seed or 0)
+    return source.select(train), source.select(val)
+
+
+def _one_url(cls: Any) -> Sequence[str]:
+    return [cls.url if hasattr(cls, "url") else cls._URL]
+
+
+def _fashion_urls(cls: Any) -> Sequence[str]:
+    return [cls.mirrors[0] + name for name, _ in cls.resources]
+
+
+def _flowers_urls(cls: Any) -> Sequence[str]:
+    return [cls._download_url_prefix + name for name, _ in cls._file_dict.values()]
+
+
+def _pets_urls(cls: Any) -> Sequence[str]:
+    return [url for url, _ in cls._RESOURCES]
+
+
+_train, _trainval, _train_and_val = (partial(_files, splits) for splits in (["train"], ["trainval"], ["train", "val"]))
+
+DOWNLOADS: dict[str, Download] = {
+    "cifar10": Download("CIFAR10", _arrays, _one_url),
+    "cifar100": Download("CIFAR100", _arrays, _one_url),
+    "fashionmnist": Download("FashionMNIST", _arrays, _fashion_urls, "FashionMNIST/raw"),
+    "flowers102": Download("Flowers102", _train_and_val, _flowers_urls, "flowers-102"),
+    "food101": Download("Food101", _train, _one_url),
+    "stanfordcars": Download("StanfordCars", _train, lambda _: CARS, "stanford_cars", offered=False),
+    "fgvcaircraft": Download("FGVCAircraft", _trainval, _one_url),
+    "oxfordpets": Download("OxfordIIITPet", _pets, _pets_urls, "oxford-iiit-pet"),
+    "caltech101": Download("Caltech101", _caltech, lambda _: [CALTECH_URL], "caltech101"),
+}

@@ -1,0 +1,162 @@
+"""The Lightning data module: loaders for training and validation, and what happens to unreadable images."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from ghostlab.data.config import DataConfig
+from ghostlab.data.datasets import build
+from ghostlab.data.samples import Batch, Samples, collate
+from ghostlab.data.sampling import EvalBatches, TrainOrder, rank_and_world
+from ghostlab.data.sources import MemorySource, Source
+from ghostlab.data.transforms import Transform, eval_transform, train_transform
+from ghostlab.errors import RunError, UsageError
+
+__all__ = ["DataModule"]
+
+MAX_WORKERS = 8
+KEPT_BYTES = 2**28
+"""Validation tensors of images in memory are kept up to this size."""
+
+logger = logging.getLogger(__name__)
+
+
+class CheckedLoader(DataLoader[Any]):
+    """A loader whose batches go through ``check`` in the main process, whoever asks for them."""
+
+    def __init__(self, *args: Any, check: Callable[[Batch], Batch], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.check = check
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        return map(self.check, super().__iter__())
+
+
+class DataModule(LightningDataModule):
+    """Batches of a data set; ``image_transforms`` and ``tensor_transforms`` may be set until the loader is asked for.
+
+    ``setup()`` raises ``UsageError`` and ``RunError`` for data that is missing, damaged or smaller than a batch.
+    """
+
+    def __init__(
+        self,
+        cfg: DataConfig,
+        seed: int,
+        image_transforms: Sequence[Transform] = (),
+        tensor_transforms: Sequence[Transform] = (),
+    ) -> None:
+        super().__init__()
+        self.cfg, self.seed = cfg, seed
+        self.image_transforms, self.tensor_transforms = image_transforms, tensor_transforms
+        self._sources: tuple[Source, Source] | None = None
+        self._unreadable: set[str] = set()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Find, download or read the images, once."""
+        if self._sources is None:
+            self._sources = build(self.cfg)
+        share = self.train_size // rank_and_world()[1]
+        if self.cfg.batch_size > share:
+            raise UsageError(f"data.batch_size={self.cfg.batch_size}: more than the {share:,} training images a device")
+
+    @property
+    def train_source(self) -> Source:
+        """The training images; their positions are ``Batch.index``."""
+        return self._both()[0]
+
+    @property
+    def val_source(self) -> Source:
+        """The validation images."""
+        return self._both()[1]
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names in the order of the class indices."""
+        return list(self.train_source.class_names)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def train_size(self) -> int:
+        """Number of training images."""
+        return len(self.train_source.targets)
+
+    @property
+    def val_size(self) -> int:
+        """Number of validation images."""
+        return len(self.val_source.targets)
+
+    @property
+    def skipped(self) -> int:
+        """Number of distinct unreadable images that ``data.on_error=skip`` has left out so far."""
+        return len(self._unreadable)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Full batches of randomly transformed images, in an order of their own each epoch."""
+        transform = train_transform(self.cfg, self.image_transforms, self.tensor_transforms)
+        order = TrainOrder(self.train_size, self.seed)
+        return self._loader(
+            Samples(self.train_source, transform), sampler=order, batch_size=self.cfg.batch_size, drop_last=True
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """All validation images in order."""
+        size = 4 * 3 * self.cfg.resolved_test_size**2 * self.val_size
+        keep = isinstance(self.val_source, MemorySource) and size <= KEPT_BYTES
+        samples = Samples(self.val_source, eval_transform(self.cfg), keep)
+        batches = EvalBatches(self.val_size, self.cfg.eval_batch_size)
+        return self._loader(samples, workers=0 if keep else None, batch_sampler=batches)
+
+    def preprocessing(self) -> dict[str, Any]:
+        """What must be done to an image before the trained model sees it, and the names of the answers."""
+        return {**self.cfg.preprocessing(), "class_names": self.class_names}
+
+    def _readable(self, batch: Batch) -> Batch:
+        """The batch without what could not be read; raises ``RunError`` naming the file when that must not be."""
+        if not batch.unreadable:
+            return batch
+        path, reason = batch.unreadable[0]
+        if self.cfg.on_error == "raise":
+            raise RunError(f"unreadable image {path}: {reason}; data.on_error=skip leaves such images out")
+        for bad, why in batch.unreadable:
+            if bad not in self._unreadable:
+                logger.warning("left out the unreadable image %s: %s", bad, why)
+        self._unreadable.update(bad for bad, _ in batch.unreadable)
+        if not len(batch.targets):
+            raise RunError(f"no image of a batch could be read, beginning with {path}: {reason}")
+        return batch._replace(unreadable=())
+
+    def _both(self) -> tuple[Source, Source]:
+        if self._sources is None:
+            raise RuntimeError("call DataModule.setup() first")
+        return self._sources
+
+    def _loader(self, samples: Samples, workers: int | None = None, **options: Any) -> DataLoader[Any]:
+        if workers is None:
+            workers = _automatic_workers() if self.cfg.workers is None else self.cfg.workers
+        return CheckedLoader(
+            samples,
+            check=self._readable,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=collate,
+            # without a generator of its own a loader draws from the global one, and loading would change training
+            generator=torch.Generator().manual_seed(self.seed),
+            **options,
+        )
+
+
+def _automatic_workers() -> int:
+    """One a core that this process may use, at most ``MAX_WORKERS``."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MAX_WORKERS, cores)

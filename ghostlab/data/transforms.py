@@ -1,0 +1,69 @@
+"""From a decoded image to a normalised tensor: crops and flips, then what strategies add."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode, v2
+
+if TYPE_CHECKING:
+    from ghostlab.data.config import DataConfig
+
+__all__ = ["Chain", "Normalize", "eval_transform", "train_transform"]
+
+Transform = Callable[[Any], Any]
+
+
+class Chain:
+    """Transforms applied one after the other."""
+
+    def __init__(self, *transforms: Transform) -> None:
+        self.transforms = transforms
+
+    def __call__(self, value: Any) -> Any:
+        for transform in self.transforms:
+            value = transform(value)
+        return value
+
+
+class Normalize:
+    """RGB image -> float32 (3, H, W), ``(pixel / 255 - mean) / std`` for each colour."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        deviations = np.asarray(std)
+        self.scale = (1 / (255 * deviations)).astype(np.float32)
+        self.shift = (np.asarray(mean) / deviations).astype(np.float32)
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        pixels = np.asarray(image) * self.scale - self.shift
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def train_transform(
+    cfg: DataConfig, image_transforms: Sequence[Transform] = (), tensor_transforms: Sequence[Transform] = ()
+) -> Chain:
+    """Random crop and flip, ``image_transforms`` (image -> image), normalisation, ``tensor_transforms`` on
+    (3, ``image_size``, ``image_size``)."""
+    flip = [v2.RandomHorizontalFlip()] if cfg.flip else []
+    return Chain(*_crop(cfg), *flip, *image_transforms, Normalize(cfg.mean, cfg.std), *tensor_transforms)
+
+
+def eval_transform(cfg: DataConfig) -> Chain:
+    """The central ``crop_pct`` of the image's shorter side, scaled to ``test_size``, normalised."""
+    size = cfg.resolved_test_size
+    resize = v2.Resize(round(size / cfg.crop_pct), InterpolationMode(cfg.interpolation))
+    return Chain(resize, v2.CenterCrop(size), Normalize(cfg.mean, cfg.std))
+
+
+def _crop(cfg: DataConfig) -> list[Transform]:
+    size, how = cfg.image_size, InterpolationMode(cfg.interpolation)
+    if cfg.crop == "resized":
+        return [v2.RandomResizedCrop(size, (cfg.crop_scale, 1.0), interpolation=how)]
+    if cfg.crop == "padded":
+        return [v2.Resize(size, how), v2.RandomCrop(size, padding=cfg.crop_padding)]
+    return [v2.Resize(size, how), v2.CenterCrop(size)]

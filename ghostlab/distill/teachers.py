@@ -1,0 +1,74 @@
+"""Teachers: a run folder, a checkpoint or a model of timm, opened for nothing but answering."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+from torch import nn
+
+from ghostlab.errors import GhostlabError, UsageError
+from ghostlab.models import create_model, load_weights
+from ghostlab.models.checkpoints import read_state_dict
+from ghostlab.models.factory import OWN
+from ghostlab.models.runs import find_run, open_run, read_config
+
+__all__ = ["open_teacher", "teacher_name"]
+
+
+def open_teacher(source: str | Path, num_classes: int, teacher_model: str | None = None) -> nn.Module:
+    """A trained model with ``num_classes`` outputs, in evaluation mode and without gradients.
+
+    ``source`` is a run folder, a checkpoint in one, any other checkpoint (of the architecture ``teacher_model``), or
+    the name of a model whose pretrained weights timm can fetch. Raises ``UsageError`` naming ``strategy.kd.teacher``
+    for anything else and for a teacher of other classes, ``RunError`` when weights cannot be read or fetched.
+    """
+    try:
+        return _open(source, num_classes, teacher_model).eval().requires_grad_(False)
+    except GhostlabError as error:
+        raise type(error)(f"strategy.kd.teacher={source}: {error}") from None
+
+
+def teacher_name(source: str | Path, teacher_model: str | None = None) -> str:
+    """How a teacher is called: its architecture and, when its weights are on this machine, where they lie."""
+    run = find_run(source)
+    architecture = read_config(run)["model"]["name"] if run else teacher_model
+    return f"{architecture} ({source})" if architecture else str(source)
+
+
+def _open(source: str | Path, num_classes: int, teacher_model: str | None) -> nn.Module:
+    if find_run(source):
+        model, config = open_run(source)
+        _check_classes(config["data"]["num_classes"], num_classes)
+        return model
+    if Path(source).is_dir():
+        raise UsageError("this folder holds no run, as it has no config.yaml")
+    if Path(source).is_file():
+        return _open_checkpoint(Path(source), num_classes, teacher_model)
+    return _open_pretrained(str(source), num_classes)
+
+
+def _open_checkpoint(path: Path, num_classes: int, architecture: str | None) -> nn.Module:
+    if architecture is None:
+        raise UsageError("a checkpoint outside of a run folder needs strategy.kd.teacher_model, its architecture")
+    model = create_model(architecture, num_classes=num_classes)
+    weights = read_state_dict(path)
+    head = weights.get(f"{model.pretrained_cfg['classifier']}.weight")  # type: ignore[index]
+    if head is not None:
+        # load_weights would give the model a new head, whose answers mean nothing.
+        _check_classes(len(head), num_classes)
+    return load_weights(model, weights)
+
+
+def _open_pretrained(name: str, num_classes: int) -> nn.Module:
+    timm_name = f"ghostlab_{name}" if name in OWN else name
+    if not timm.is_model(timm_name):
+        raise UsageError("neither a file nor a folder nor a model")
+    cfg = timm.models.get_pretrained_cfg(timm_name)
+    _check_classes(cfg.num_classes, num_classes)
+    return create_model(name, num_classes=num_classes, pretrained=True)
+
+
+def _check_classes(teacher: int, student: int) -> None:
+    if teacher != student:
+        raise UsageError(f"a teacher of {teacher} classes cannot teach {student}")

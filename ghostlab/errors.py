@@ -1,0 +1,38 @@
+"""Errors that a user can act on: one line each, with the exit code that a command gives it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["GhostlabError", "RunError", "UsageError", "nearest", "unknown"]
+
+
+class GhostlabError(Exception):
+    """An error whose message is one line that the command line prints as it is, without a traceback."""
+
+    exit_code = 1
+
+
+class RunError(GhostlabError):
+    """Something failed while working: an unreadable image, a NaN loss, a proof that does not hold."""
+
+
+class UsageError(GhostlabError, ValueError):
+    """A value that the user gave is not allowed; the message names the key, the value and what is allowed."""
+
+    exit_code = 2
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for the known name closest to ``name``, or an empty string when none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], limit: int = 40) -> UsageError:
+    """The error for a name that does not exist, with the nearest one and (up to ``limit``) all that do."""
+    names = sorted(known)
+    listed = ", ".join(names[:limit]) + (f", ... ({len(names)} in all)" if len(names) > limit else "")
+    hint = nearest(name, names)
+    return UsageError(f"no {kind} '{name}'{hint}{'' if hint else ';'} available: {listed}")

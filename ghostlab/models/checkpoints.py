@@ -1,0 +1,82 @@
+"""From a weights file, whatever its wrapping, to a plain dictionary of tensors. Nothing in the file is executed."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ghostlab.errors import RunError, UsageError
+
+__all__ = ["clean", "read_state_dict"]
+
+logger = logging.getLogger(__name__)
+
+AVERAGED = ("state_dict_ema", "model_ema", "ema")
+PLAIN = ("state_dict", "model", "model_state_dict")
+PREFIXES = ("module.", "model.", "_orig_mod.")
+COUNTERS = ("total_ops", "total_params", "n_averaged")
+"""Last parts of keys that profilers and weight averaging leave behind; no layer has such a tensor."""
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """The weights in a ``.safetensors`` file or in one of ``torch.save`` (``.pth``, ``.pth.tar``, ``.pt``, ``.ckpt``).
+
+    Averaged weights are preferred and a warning says so; see ``clean`` for what happens to the keys. Raises
+    ``UsageError`` when there is no such file and ``RunError`` naming the file when it holds no weights.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"no weights file '{path}'")
+    content = _read(path)
+    state_dict, wrapper = _unwrap(content)
+    if state_dict is None:
+        raise RunError(f"'{path}' holds no weights: {_describe(content)}")
+    if wrapper in AVERAGED:
+        logger.warning("'%s': reading the averaged weights (%s)", path, wrapper)
+    return clean(state_dict)
+
+
+def clean(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without profilers' counters and without the prefixes that wrappers such as DDP or Lightning give to all keys."""
+    cleaned = {key: tensor for key, tensor in state_dict.items() if key.rpartition(".")[2] not in COUNTERS}
+    while prefix := next((p for p in PREFIXES if cleaned and all(key.startswith(p) for key in cleaned)), None):
+        cleaned = {key.removeprefix(prefix): tensor for key, tensor in cleaned.items()}
+    return cleaned
+
+
+def _read(path: Path) -> Any:
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        # Checkpoints of timm, the authors' among them, keep their arguments in a Namespace: an inert class.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a broken file can raise anything
+        cause = str(error).strip().partition("\n")[0][:160]
+        raise RunError(f"cannot read weights from '{path}': {type(error).__name__}: {cause}") from error
+
+
+def _unwrap(content: Any) -> tuple[dict[str, Tensor] | None, str | None]:
+    """The dictionary of tensors inside, and the name of the innermost entry it was found under."""
+    if not isinstance(content, Mapping):
+        return None, None
+    for key in (*AVERAGED, *PLAIN):
+        if isinstance(content.get(key), Mapping):
+            state_dict, inner = _unwrap(content[key])
+            if state_dict is not None:
+                return state_dict, key if key in AVERAGED else inner or key
+    tensors = content and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
+    return (dict(content), None) if tensors else (None, None)
+
+
+def _describe(content: Any) -> str:
+    if not isinstance(content, Mapping):
+        return f"it is a {type(content).__name__}"
+    return f"its entries are {', '.join(map(str, list(content)[:8])) or 'none'}"

@@ -1,0 +1,120 @@
+"""Models by name: the GhostNets of this package, and every model of timm."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import timm
+from torch import nn
+
+from ghostlab.errors import RunError, UsageError, nearest
+from ghostlab.models import registration
+from ghostlab.models.ghostnet import GhostNet
+from ghostlab.models.options import check
+from ghostlab.models.weights import load_weights
+
+__all__ = ["OWN", "create_model"]
+
+OWN = tuple(name.removeprefix("ghostlab_") for name in registration.default_cfgs)
+"""The names of this package's models."""
+
+ALIASES = {
+    "mobilenetv1": "mobilenetv1_100",
+    "mobilenetv2": "mobilenetv2_100",
+    "mobilenetv3": "mobilenetv3_large_100",
+}
+"""Names of papers for which timm has none of its own."""
+
+PUBLISHED = {
+    ("ghostnetv1", 1.0): "ghostnet_100",
+    ("ghostnetv2", 1.0): "ghostnetv2_100",
+    ("ghostnetv2", 1.3): "ghostnetv2_130",
+    ("ghostnetv2", 1.6): "ghostnetv2_160",
+    ("ghostnetv3", 1.0): "ghostnetv3_100",
+}
+"""The timm model that holds the authors' weights, for each own model and width that has any."""
+
+
+def create_model(
+    name: str,
+    num_classes: int = 1000,
+    in_chans: int = 3,
+    pretrained: bool = False,
+    stem_stride: int = 2,
+    **options: Any,
+) -> nn.Module:
+    """The model of that name: "ghostnetv1", "ghostnetv2", "ghostnetv3" (in its training layout), one of
+    ``ALIASES``, or any name of timm.
+
+    Options (``width``, ``drop_rate``, ``drop_path_rate``, ``gate_upsample``, ...) go to the model unless they are None.
+    ``stem_stride=1`` lets the first convolution keep the resolution, for small images. ``pretrained`` fetches ImageNet
+    weights through timm. Raises ``UsageError`` for an unknown name and for an option or a value that the model does not
+    take, ``RunError`` when weights cannot be fetched.
+    """
+    check(stem_stride=stem_stride)
+    options = {key: value for key, value in options.items() if value is not None}
+    options |= {"num_classes": num_classes, "in_chans": in_chans}
+    if name in OWN:
+        model = _build(name, f"ghostlab_{name}", {**options, "stem_stride": stem_stride})
+        return _load_published(model, name, options) if pretrained else model
+    timm_name = ALIASES.get(name, name)
+    _require_known(timm_name, pretrained)
+    model = _fetch(timm_name, options) if pretrained else _build(name, timm_name, options)
+    return _keep_resolution(model, name) if stem_stride == 1 else model
+
+
+def _build(name: str, timm_name: str, options: dict[str, Any]) -> nn.Module:
+    try:
+        return timm.create_model(timm_name, **options)
+    except TypeError as error:
+        refused = re.search(r"keyword argument '(\w+)'", str(error))
+        if refused is None:
+            raise
+        known = inspect.signature(GhostNet).parameters if name in OWN else ()
+        hint = nearest(refused[1], known)
+        raise UsageError(f"model '{name}' takes no option '{refused[1]}'{hint}") from error
+
+
+def _require_known(name: str, pretrained: bool) -> None:
+    if not timm.is_model(name):
+        known = timm.list_models()
+        hint = nearest(name, [*OWN, *ALIASES, *known]) or ";"
+        raise UsageError(f"no model '{name}'{hint} available: {', '.join(OWN)} and timm's {len(known)} models")
+    try:
+        timm.models.get_pretrained_cfg(name)
+    except RuntimeError as error:  # the tag after the dot
+        raise UsageError(f"model '{name}': {error}") from error
+    if pretrained and not timm.models.is_model_pretrained(name):
+        raise UsageError(f"pretrained=True: timm has no weights for model '{name}'")
+
+
+def _fetch(name: str, options: dict[str, Any]) -> nn.Module:
+    try:
+        return _build(name, name, {**options, "pretrained": True})
+    except UsageError:
+        raise
+    except Exception as error:  # whatever the network, the cache and the hub's client may raise
+        cause = str(error).strip().partition("\n")[0]
+        raise RunError(f"cannot fetch the pretrained weights of '{name}': {type(error).__name__}: {cause}") from error
+
+
+def _load_published(model: nn.Module, name: str, options: dict[str, Any]) -> nn.Module:
+    """Load the authors' weights in timm's copy: its graph is the same and its keys are read by ``load_weights``."""
+    width = options.get("width", 1.0)
+    if (name, width) not in PUBLISHED:
+        widths = ", ".join(str(w) for known, w in PUBLISHED if known == name)
+        raise UsageError(f"pretrained=True: weights of {name} are published for width {widths}, not for width {width}")
+    published = _fetch(PUBLISHED[name, width], {"in_chans": options["in_chans"]})
+    return load_weights(model, published.state_dict())
+
+
+def _keep_resolution(model: nn.Module, name: str) -> nn.Module:
+    conv = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    if conv is None or conv.stride != (2, 2):
+        raise UsageError(f"stem_stride=1: model '{name}' does not begin with a convolution of stride 2")
+    conv.stride = (1, 1)
+    for level in getattr(model, "feature_info", None) or ():
+        level["reduction"] //= 2
+    return model

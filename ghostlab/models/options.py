@@ -1,0 +1,34 @@
+"""What the options of a GhostNet may be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from ghostlab.errors import UsageError
+
+__all__ = ["check"]
+
+ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "width": (lambda v: 0 < v < math.inf, "above 0 (published: 0.5, 1.0, 1.3, 1.6)"),
+    "num_classes": (lambda v: v >= 0, "0 or more"),
+    "in_chans": (lambda v: v >= 1, "1 or more"),
+    "drop_rate": (lambda v: 0 <= v < 1, "in [0, 1)"),
+    "drop_path_rate": (lambda v: 0 <= v < 1, "in [0, 1)"),
+    "stem_stride": (lambda v: v in (1, 2), "1 or 2"),
+    "gate_upsample": (lambda v: v in ("nearest", "bilinear"), "nearest or bilinear"),
+    "global_pool": (lambda v: v in ("avg", "max", "avgmax", ""), "avg, max, avgmax or ''"),
+}
+
+
+def check(**options: Any) -> None:
+    """Raise ``UsageError`` for the first option whose value is not allowed."""
+    for key, value in options.items():
+        allowed, description = ALLOWED[key]
+        try:
+            fine = allowed(value)
+        except TypeError:
+            fine = False
+        if not fine:
+            raise UsageError(f"{key}={value!r}: must be {description}")

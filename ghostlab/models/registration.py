@@ -1,0 +1,70 @@
+"""The GhostNets as timm models: ``timm.create_model("ghostlab_ghostnetv2", width=0.5)`` once this file is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from torch import nn
+
+from ghostlab.models.ghostnet import GhostNet
+from ghostlab.reparam import reparameterize
+
+__all__ = ["ghostlab_ghostnetv1", "ghostlab_ghostnetv2", "ghostlab_ghostnetv3"]
+
+NAMES = ("ghostlab_ghostnetv1", "ghostlab_ghostnetv2", "ghostlab_ghostnetv3")
+# register_model finds a model's configuration here, under the name of its function.
+default_cfgs = generate_default_cfgs(
+    {
+        name: {
+            "num_classes": 1000,
+            "input_size": (3, 224, 224),
+            "pool_size": (7, 7),
+            "crop_pct": 0.875,
+            "interpolation": "bicubic",
+            "mean": IMAGENET_DEFAULT_MEAN,
+            "std": IMAGENET_DEFAULT_STD,
+            "first_conv": "conv_stem",
+            "classifier": "classifier",
+        }
+        for name in NAMES
+    }
+)
+
+
+@register_model
+def ghostlab_ghostnetv1(pretrained: bool = False, **options: Any) -> nn.Module:
+    """GhostNet V1 (https://arxiv.org/abs/1911.11907): Ghost modules, no attention and so no ``gate_upsample``."""
+    return _build("ghostlab_ghostnetv1", _v1, pretrained, options)
+
+
+@register_model
+def ghostlab_ghostnetv2(pretrained: bool = False, **options: Any) -> nn.Module:
+    """GhostNet V2 (https://arxiv.org/abs/2211.12905): V1 with an attention gate in 14 of its 16 blocks."""
+    return _build("ghostlab_ghostnetv2", _v2, pretrained, options)
+
+
+@register_model
+def ghostlab_ghostnetv3(pretrained: bool = False, **options: Any) -> nn.Module:
+    """GhostNet V3 (https://arxiv.org/abs/2404.11202) as it is trained: V2 with the authors' 3 branches."""
+    return _build("ghostlab_ghostnetv3", _v3, pretrained, options)
+
+
+def _build(name: str, make: Callable[..., GhostNet], pretrained: bool, options: dict[str, Any]) -> nn.Module:
+    return build_model_with_cfg(make, name, pretrained, feature_cfg={"flatten_sequential": True}, **options)
+
+
+def _v1(**options: Any) -> GhostNet:
+    if "gate_upsample" in options:
+        raise TypeError("GhostNet V1 got an unexpected keyword argument 'gate_upsample'")
+    return GhostNet(attention=False, **options)
+
+
+def _v2(**options: Any) -> GhostNet:
+    return GhostNet(attention=True, **options)
+
+
+def _v3(**options: Any) -> GhostNet:
+    return reparameterize(_v2(**options), branches=3)

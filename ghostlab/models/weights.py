@@ -1,0 +1,80 @@
+"""Loading weights into a model: what fits is loaded, what does not is said, and a failure changes nothing."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from ghostlab.errors import RunError
+from ghostlab.models.checkpoints import clean, read_state_dict
+from ghostlab.models.official import from_official
+from ghostlab.reparam import adopt_layout
+
+__all__ = ["load_weights"]
+
+logger = logging.getLogger(__name__)
+
+
+def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor]) -> nn.Module:
+    """Load weights of the authors, of timm or of this package into ``model``, in place; returns it.
+
+    ``source`` is a file (``.pth``, ``.pth.tar``, ``.pt``, ``.ckpt``, ``.safetensors``) or a state dict. The layout
+    follows it: a model takes weights with branches, without, or fused, whatever it had before. When only the number of
+    classes differs the head is initialised again, and a warning says so. Raises ``RunError`` listing the keys that do
+    not fit, ``UsageError`` for a missing file; the model is then what it was.
+    """
+    if isinstance(source, Mapping):
+        name, weights = "a state dict", clean(source)
+    else:
+        name, weights = f"'{source}'", read_state_dict(source)
+    weights = from_official(weights)
+    head = _head_with_other_classes(model, weights)
+    if head:
+        weights = {key: tensor for key, tensor in weights.items() if not key.startswith(f"{head}.")}
+    trial = adopt_layout(copy.deepcopy(model), weights)
+    if misfits := _misfits(trial.state_dict(), weights, head):
+        raise RunError(f"weights from {name} do not fit: {misfits}")
+    adopt_layout(model, weights).load_state_dict(weights, strict=False)
+    if head:
+        logger.warning("%s has weights for other classes: '%s' is initialised again", name, head)
+        _initialise(model.get_submodule(head))
+    return model
+
+
+def _head_with_other_classes(model: nn.Module, weights: Mapping[str, Tensor]) -> str | None:
+    """Name of the classifier if it and that in ``weights`` differ in the number of classes and in nothing else."""
+    if not callable(get_classifier := getattr(model, "get_classifier", None)):
+        return None
+    head = get_classifier()
+    name = next((name for name, module in model.named_modules() if module is head), "")
+    theirs, ours = weights.get(f"{name}.weight"), getattr(head, "weight", None)
+    if theirs is None or (ours is not None and (len(theirs) == len(ours) or theirs.shape[1:] != ours.shape[1:])):
+        return None
+    return name
+
+
+def _misfits(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], head: str | None) -> str:
+    """One line about all keys that do not fit, empty if all do. BN's counters are younger than some checkpoints."""
+    ours = {key: tensor for key, tensor in ours.items() if not (head and key.startswith(f"{head}."))}
+    missing = [key for key in ours if key not in theirs and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in theirs if key not in ours]
+    misshaped = [
+        f"{key} {tuple(theirs[key].shape)} for {tuple(tensor.shape)}"
+        for key, tensor in ours.items()
+        if key in theirs and theirs[key].shape != tensor.shape
+    ]
+    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": misshaped}
+    return "; ".join(f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in kinds.items() if keys)
+
+
+def _some(keys: list[str], limit: int = 3) -> str:
+    return ", ".join(keys[:limit]) + (", ..." if len(keys) > limit else "")
+
+
+def _initialise(head: nn.Module) -> None:
+    if isinstance(head, nn.Linear | nn.Conv2d):
+        head.reset_parameters()

@@ -1,0 +1,92 @@
+"""Collapsing a trained model: every branch and every batch norm into its convolution, with a proof of equality."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ghostlab.errors import RunError
+from ghostlab.reparam.fold import fold, sites
+from ghostlab.reparam.pairs import survey
+from ghostlab.reparam.proof import measure
+from ghostlab.reparam.trace import default_input
+
+__all__ = ["TOLERANCE", "FuseReport", "fuse"]
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+"""Largest difference allowed between a model and its fused copy, relative to the largest output."""
+
+
+@dataclass(frozen=True)
+class FuseReport:
+    """What ``fuse`` folded, what it left and why, and how far the fused model is from the original."""
+
+    grown: int
+    """Multi-branch convolutions folded."""
+    branches: int
+    """Conv-BN branches in them, without scale and identity branches."""
+    scales: int
+    identities: int
+    plain: int
+    """Ordinary Conv-BN pairs folded."""
+    left: tuple[tuple[str, str], ...]
+    """Name of each norm that stays, and the reason."""
+    difference64: float
+    """Largest difference of an output in float64, relative to the largest absolute output."""
+    difference32: float
+
+    def __str__(self) -> str:
+        kinds = f"{self.branches} branches, {self.scales} scale, {self.identities} identity"
+        folded = f"folded {self.grown + self.plain} convolutions: {self.grown} grown ({kinds}), {self.plain} plain"
+        difference = f"largest difference {self.difference64:.1e} (float64), {self.difference32:.1e} (float32)"
+        return f"{folded}; left as they are: {len(self.left)}\nproof: {difference}"
+
+
+def fuse(model: nn.Module, example_input: Tensor | None = None) -> tuple[nn.Module, FuseReport]:
+    """A copy of ``model`` for deployment, in evaluation mode, with every branch and batch norm folded, and a report.
+
+    Multi-branch convolutions and all other pairs of ``find_pairs`` become biased convolutions that compute what the
+    model computes in evaluation; kernels are computed in float64 and keep dtype and device. All of their parameters
+    are trainable. ``model`` stays as it is. ``example_input`` (B, C, H, W) is only needed where the default of
+    ``find_pairs`` does not fit.
+
+    Raises ``RunError`` when there is nothing to fold, or when the outputs of the two differ by more than ``TOLERANCE``
+    on random images, with the model's own values or with random batch-norm statistics and weights.
+    """
+    model = getattr(model, "_orig_mod", model)  # a compiled model holds the real one there
+    images = default_input(model) if example_input is None else example_input
+    found, grown = survey(model, images), list(sites(model).values())
+    if not found.pairs and not grown:
+        raise RunError(f"nothing to fold: {type(model).__name__} has no branches and no batch norm after a convolution")
+    shape = (max(2, len(images)), *images.shape[1:])  # two, so that each channel has a variance on a 1x1 map
+    worst = measure(model, lambda copied: fold(copied, found.pairs), shape)
+    for dtype, value in worst.items():
+        _check(dtype, value)
+    for name, reason in found.left:
+        logger.warning("%s is not folded: %s", name, reason)
+    report = FuseReport(
+        grown=len(grown),
+        branches=sum(site.branches for site in grown),
+        scales=sum(site.scale is not None for site in grown),
+        identities=sum(site.identity is not None for site in grown),
+        plain=len(found.pairs),
+        left=found.left,
+        difference64=worst[torch.float64],
+        difference32=worst[torch.float32],
+    )
+    return fold(copy.deepcopy(model).eval(), found.pairs), report
+
+
+def _check(dtype: torch.dtype, value: float) -> None:
+    if not value <= TOLERANCE[dtype]:
+        kind = str(dtype).removeprefix("torch.")
+        raise RunError(
+            f"the fused model differs from the original by {value:.1e} of its largest output in {kind} "
+            f"(allowed: {TOLERANCE[dtype]:.0e})"
+        )

@@ -1,0 +1,89 @@
+"""Bringing a model into the form (plain, grown or deployed) that the keys of a state dict have."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ghostlab.reparam.branches import MultiBranchConv, resized
+from ghostlab.reparam.fold import sites
+from ghostlab.reparam.norms import BatchNorm, NormPlace
+from ghostlab.reparam.pairs import Pair, survey
+
+__all__ = ["adopt_layout"]
+
+
+@dataclass(frozen=True)
+class _Form:
+    """The form of one Conv-BN site: grown (``branches`` > 0), plain (a norm at its own place) or deployed (neither)."""
+
+    norm: bool
+    branches: int = 0
+    scale: bool = False
+    identity: bool = False
+    bias: bool = field(default=False, compare=False)
+
+
+def adopt_layout(model: nn.Module, state_dict: Mapping[str, Tensor], example_input: Tensor | None = None) -> nn.Module:
+    """Change each Conv-BN site of ``model`` to the form that ``state_dict`` (of our own names) has; in place.
+
+    A site is *grown* when there is ``<conv>.conv.weight`` (its shape gives the number of branches, the keys give scale
+    and identity branches), *plain* when there is ``<conv>.weight`` and ``<norm>.running_mean``, *deployed* when there
+    is ``<conv>.weight`` and ``<conv>.bias`` but nothing of the norm. Any form can become any other. What is new has
+    fresh weights: load ``state_dict`` next. A site without the keys of a form is left, and loading will name its keys.
+    Only when some form differs, the model runs once on ``example_input``, as in ``find_pairs``.
+    """
+    present = model.state_dict()
+    if _statistics(present) == _statistics(state_dict):
+        return model
+    plain = _plain(copy.deepcopy(model))
+    for pair in survey(plain, example_input).pairs:
+        channels = pair.of(plain)[0].out_channels
+        wanted = _form(pair, state_dict, channels)
+        if wanted is not None and wanted != _form(pair, present, channels):
+            _change(model, pair, wanted)
+    return model
+
+
+def _statistics(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """The shapes of all running means: in these any two forms of a model differ."""
+    return {key: value.shape for key, value in state.items() if key.endswith("running_mean")}
+
+
+def _form(pair: Pair, state: Mapping[str, Tensor], channels: int) -> _Form | None:
+    """The form that the keys of ``state`` give to ``pair``, whose convolution has ``channels`` outputs."""
+    conv, norm, bias = pair.conv, f"{pair.norm}.running_mean" in state, f"{pair.conv}.bias" in state
+    if f"{conv}.conv.weight" in state:
+        branches = max(1, len(state[f"{conv}.conv.weight"]) // channels)
+        extra = (f"{conv}.scale.conv.weight" in state, f"{conv}.identity.running_mean" in state)
+        return _Form(norm, branches, *extra)
+    return _Form(norm, bias=bias) if f"{conv}.weight" in state and (norm or bias) else None
+
+
+def _change(model: nn.Module, pair: Pair, form: _Form) -> None:
+    old, place = model.get_submodule(pair.conv), model.get_submodule(pair.norm)
+    conv = old.single() if isinstance(old, MultiBranchConv) else cast(nn.Conv2d, old)
+    norm = place.restore(conv.weight) if isinstance(place, NormPlace) else cast(BatchNorm, place)
+    new: nn.Module
+    if form.branches:
+        new = MultiBranchConv.from_conv(conv, norm, form.branches, form.scale, form.identity)
+    else:
+        new = resized(conv, conv.out_channels, conv.groups, form.bias)
+        new.reset_parameters()
+    model.set_submodule(pair.conv, new.train(old.training))
+    model.set_submodule(pair.norm, norm if form.norm else NormPlace(norm))
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    """``model`` with every site plain, in place, its values lost: enough to see what belongs together."""
+    for name, site in sites(model).items():
+        model.set_submodule(name, site.single())
+    for name, place in list(model.named_modules()):
+        if isinstance(place, NormPlace):
+            model.set_submodule(name, place.restore(next(model.parameters())))
+    return model

@@ -1,0 +1,117 @@
+"""Finding the convolutions whose output goes to one batch norm and nowhere else, by what the model computes."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.utils.parametrize import is_parametrized
+
+from ghostlab.reparam.branches import MultiBranchConv
+from ghostlab.reparam.norms import BatchNorm, is_batch_norm, why_not_affine
+from ghostlab.reparam.trace import Trace, trace
+
+__all__ = ["Pair", "Survey", "find_pairs", "survey"]
+
+
+class Pair(NamedTuple):
+    """The names of a convolution and of the batch norm that alone reads its output."""
+
+    conv: str
+    norm: str
+
+    def of(self, model: nn.Module) -> tuple[nn.Conv2d, BatchNorm]:
+        """The two modules in ``model``."""
+        return cast(nn.Conv2d, model.get_submodule(self.conv)), cast(BatchNorm, model.get_submodule(self.norm))
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All pairs of a model in the order of computation, and each norm that is in none, with the reason."""
+
+    pairs: tuple[Pair, ...]
+    left: tuple[tuple[str, str], ...]
+
+
+def find_pairs(model: nn.Module, example_input: Tensor | None = None) -> list[Pair]:
+    """Every Conv2d whose output goes to one batch norm and nowhere else, in the order of computation.
+
+    The model runs once in evaluation mode on ``example_input`` (B, C, H, W), by default blank images of the size in
+    its ``pretrained_cfg`` or ``default_cfg``. Names and the order of definition play no part. Inside a
+    ``MultiBranchConv`` nothing is searched. Raises ``UsageError`` when the input does not fit the model.
+    """
+    return list(survey(model, example_input).pairs)
+
+
+def survey(model: nn.Module, example_input: Tensor | None = None) -> Survey:
+    """What ``find_pairs`` finds, and why other batch norms, or norms of another kind after a Conv2d, are in no pair."""
+    modules = _parts(model)
+    seen = trace(model, modules, example_input)
+    names = Counter(module for _, module in model.named_modules(remove_duplicate=False))
+    shared = {name for name, module in modules.items() if names[module] > 1}
+    pairs: list[Pair] = []
+    left: list[tuple[str, str]] = []
+    silent = [name for name, module in modules.items() if is_batch_norm(module) and name not in seen.inputs]
+    for name in [*seen.inputs, *silent]:
+        conv = seen.inputs.get(name, [None])[0]
+        reason = "it or its convolution has two names" if shared & {name, conv} else _why_left(name, conv, modules, seen)
+        if conv is not None and not reason:
+            pairs.append(Pair(conv, name))
+        elif conv is not None or is_batch_norm(modules[name]):
+            left.append((name, reason))
+    return Survey(tuple(pairs), tuple(left))
+
+
+def _parts(model: nn.Module) -> dict[str, nn.Module]:
+    """The convolutions and norms by name, without those inside multi-branch convolutions."""
+    kinds = (nn.Conv2d, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+    parts: dict[str, nn.Module] = {}
+    inside: set[nn.Module] = set()
+    for name, module in model.named_modules():
+        if isinstance(module, MultiBranchConv):
+            inside.update(module.modules())
+        elif module not in inside and (isinstance(module, kinds) or is_batch_norm(module)):
+            parts[name] = module
+    return parts
+
+
+def _why_left(name: str, conv: str | None, modules: dict[str, nn.Module], seen: Trace) -> str:
+    """The first rule that the norm ``name``, which read the output of ``conv``, breaks; empty when they are a pair."""
+    norm, runs = modules[name], len(seen.inputs.get(name, ()))
+    if runs != 1:
+        return f"it runs {runs} times"
+    if conv is None:
+        return "its input is not the output of one convolution"
+    if not is_batch_norm(norm):
+        return f"{type(norm).__name__} is not a batch norm"
+    if seen.calls[conv] != 1:
+        return f"its convolution {conv} runs {seen.calls[conv]} times"
+    if seen.uses(conv) != 1:
+        return f"the output of {conv} is used {seen.uses(conv)} times"
+    if not _is_linear(cast(nn.Conv2d, modules[conv])):
+        return f"{type(modules[conv]).__name__} {conv} is not linear in a weight of its own"
+    return why_not_affine(norm)
+
+
+@torch.no_grad()
+def _is_linear(conv: nn.Conv2d) -> bool:
+    """Whether scaling the kernels scales the outputs; a subclass that standardises or quantises them fails."""
+    if is_parametrized(conv) or "weight" not in dict(conv.named_parameters(recurse=False)):
+        return False
+    if type(conv) is nn.Conv2d:
+        return True
+    conv = copy.deepcopy(conv).cpu().double().eval()
+    generator = torch.Generator().manual_seed(0)
+    size = [2 * d * k for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
+    x = torch.randn(1, conv.in_channels, *size, dtype=torch.float64, generator=generator)
+    weight = torch.randn(conv.weight.shape, dtype=torch.float64, generator=generator)
+    factor = torch.rand(len(weight), 1, 1, dtype=torch.float64, generator=generator) + 0.5
+    zero, once, scaled = (
+        functional_call(conv, {"weight": value}, x) for value in (0 * weight, weight, weight * factor[..., None])
+    )
+    return torch.allclose(scaled - zero, factor * (once - zero), rtol=1e-9, atol=1e-9)

@@ -1,0 +1,107 @@
+"""Which module produced and which consumed each convolution's output, seen in one run of the model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
+
+from ghostlab.errors import UsageError
+
+__all__ = ["Trace", "default_input", "evaluating", "trace"]
+
+
+def default_input(model: nn.Module) -> Tensor:
+    """Blank images (1, C, H, W): C from the model's first convolution, H and W from timm's configuration or 224."""
+    conv = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    if conv is None:
+        raise UsageError(f"{type(model).__name__} has no convolution")
+    config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
+    size = config.get("input_size") if isinstance(config, Mapping) else getattr(config, "input_size", None)
+    height, width = size[-2:] if size else (224, 224)
+    return torch.zeros(1, conv.in_channels, height, width, device=conv.weight.device, dtype=conv.weight.dtype)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; every module's own mode comes back afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+class Trace(TorchDispatchMode):
+    """Counts, while active, the uses of every watched tensor by operators; views and in-place changes count too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+        """How often each watched convolution ran."""
+        self.inputs: dict[str, list[str | None]] = {}
+        """For each run of a norm, the convolution whose output it read, or None."""
+        self._uses: Counter[int] = Counter()
+        self._outputs: dict[int, tuple[str, Tensor]] = {}  # holding the tensors keeps their ids from being reused
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        self.count((args, kwargs))
+        return func(*args, **kwargs)
+
+    def count(self, tree: Any) -> None:
+        """Count one use for every time a watched tensor stands in ``tree``."""
+        for leaf in tree_leaves(tree):
+            if id(leaf) in self._outputs:
+                self._uses[id(leaf)] += 1
+
+    def uses(self, conv: str) -> int:
+        """How often the outputs of ``conv`` were used, the model's own outputs included."""
+        return sum(self._uses[key] for key, (name, _) in self._outputs.items() if name == conv)
+
+    def watch(self, name: str, module: nn.Module) -> RemovableHandle:
+        """Note what ``module`` produces if it is a convolution, what it reads if it is a norm."""
+        if isinstance(module, nn.Conv2d):
+            return module.register_forward_hook(lambda _, args, output: self._produced(name, output))
+        return module.register_forward_pre_hook(lambda _, args, kw: self._read(name, args, kw), with_kwargs=True)
+
+    def _produced(self, name: str, output: Tensor) -> None:
+        self.calls[name] += 1
+        self._outputs[id(output)] = (name, output)
+
+    def _read(self, name: str, args: Any, kwargs: Any) -> None:
+        producer, _ = self._outputs.get(id(tree_leaves((args, kwargs))[0]), (None, None))
+        self.inputs.setdefault(name, []).append(producer)
+
+
+def trace(model: nn.Module, modules: Mapping[str, nn.Module], example_input: Tensor | None = None) -> Trace:
+    """Run ``model`` once in evaluation mode and without gradients, watching ``modules`` (convolutions and norms).
+
+    Batch-norm statistics and training flags are left as they are. Raises ``UsageError`` when the input does not fit.
+    """
+    images = default_input(model) if example_input is None else example_input
+    seen = Trace()
+    handles = [seen.watch(name, module) for name, module in modules.items()]
+    try:
+        with evaluating(model), seen:
+            output = model(images)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        cause = str(error).splitlines()[0]
+        raise UsageError(
+            f"example_input of shape {tuple(images.shape)} does not run through the model: {cause}"
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    seen.count(output)
+    return seen

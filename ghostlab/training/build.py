@@ -1,0 +1,114 @@
+"""From settings to the parts of a run: data, task, student, Lightning module and trainer."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch import nn
+
+from ghostlab.data import DataModule
+from ghostlab.errors import UsageError
+from ghostlab.models import create_model
+from ghostlab.strategies.base import Task
+from ghostlab.training.checkpoints import Checkpoints
+from ghostlab.training.history import History
+from ghostlab.training.progress import EpochLines, ProgressBar
+from ghostlab.training.settings import Settings
+
+__all__ = ["build_data", "build_model", "build_task", "build_trainer"]
+
+
+def build_data(settings: Settings) -> DataModule:
+    """The data module, set up, with the training transforms of all strategies."""
+    task = _task(settings, settings.data.num_classes or 0, steps_per_epoch=0)
+    images = [t for s in settings.strategies for t in s.image_transforms(task)]
+    tensors = [t for s in settings.strategies for t in s.tensor_transforms(task)]
+    data = DataModule(settings.data, settings.seed, image_transforms=images, tensor_transforms=tensors)
+    data.setup()
+    return data
+
+
+def build_task(settings: Settings, data: DataModule) -> Task:
+    """What the run trains on and for how many optimizer steps."""
+    steps = math.ceil(len(data.train_dataloader()) / settings.trainer.accumulate)
+    return _task(settings, data.num_classes, steps)
+
+
+def build_model(settings: Settings, task: Task) -> nn.Module:
+    """The student with freshly drawn weights, as all strategies want it; the same for the same seed."""
+    torch.manual_seed(settings.seed)
+    options = {key: value for key, value in settings.model.items() if key != "name" and value is not None}
+    for strategy in settings.strategies:
+        options |= strategy.model_options()
+    model = create_model(settings.model["name"], num_classes=task.num_classes, **options)
+    for strategy in settings.strategies:
+        model = strategy.change_model(model, task)
+    if settings.trainer.grad_checkpointing:
+        _checkpoint_gradients(model, settings.model["name"])
+    return model
+
+
+def build_trainer(settings: Settings, history: History, checkpoints: Checkpoints) -> Trainer:
+    """Lightning's trainer for the machine that the settings name."""
+    wanted = settings.trainer
+    on_terminal = sys.stdout.isatty()
+    shown: Callback = ProgressBar(history) if on_terminal else EpochLines(history)
+    own = [callback for s in settings.strategies for callback in s.callbacks()]
+    try:
+        return Trainer(
+            max_epochs=wanted.max_epochs,
+            accelerator=wanted.accelerator,
+            devices=wanted.devices,
+            num_nodes=wanted.num_nodes,
+            precision=wanted.precision,  # type: ignore[arg-type]
+            accumulate_grad_batches=wanted.accumulate,
+            gradient_clip_val=wanted.clip,
+            sync_batchnorm=wanted.sync_batchnorm,
+            logger=_tensorboard(settings) if wanted.tensorboard else False,
+            callbacks=[*own, history, shown, checkpoints],
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            enable_model_summary=False,
+            enable_progress_bar=on_terminal,
+            default_root_dir=settings.folder,
+        )
+    except (ValueError, RuntimeError) as error:
+        # Lightning checks accelerator and devices against the machine it runs on.
+        given = f"trainer.accelerator={wanted.accelerator}, trainer.devices={wanted.devices}"
+        raise UsageError(f"{given}: {' '.join(str(error).split())}") from None
+
+
+def channels_last(settings: Settings, trainer: Trainer) -> bool:
+    """Whether images and weights are laid out channels last; faster on CUDA, mostly not on a CPU."""
+    wanted = settings.trainer.channels_last
+    return trainer.strategy.root_device.type == "cuda" if wanted is None else wanted
+
+
+def _task(settings: Settings, num_classes: int, steps_per_epoch: int) -> Task:
+    data = settings.data
+    return Task(
+        num_classes=num_classes,
+        image_size=data.image_size,
+        mean=tuple(data.mean),
+        std=tuple(data.std),
+        epochs=settings.trainer.max_epochs,
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+def _checkpoint_gradients(model: Any, name: str) -> None:
+    if not hasattr(model, "set_grad_checkpointing"):
+        raise UsageError(f"trainer.grad_checkpointing=true: model '{name}' has no gradient checkpointing")
+    model.set_grad_checkpointing(True)
+
+
+def _tensorboard(settings: Settings) -> TensorBoardLogger:
+    try:
+        return TensorBoardLogger(settings.folder, name="", version="tensorboard")
+    except ModuleNotFoundError:
+        raise UsageError("trainer.tensorboard=true: needs `pip install 'ghostlab[tensorboard]'`") from None

@@ -1,0 +1,47 @@
+"""``last.ckpt`` after every epoch and ``best.ckpt`` at every best top-1, each whole or not there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+
+from ghostlab.files import write_file
+
+__all__ = ["Checkpoints"]
+
+
+class Checkpoints(Checkpoint):
+    """Saves at the end of an epoch, after validation. Lightning runs checkpoint callbacks last, so all others' state is
+    up to date in the file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.best_top1 = -1.0
+        self.best_epoch = 0
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "last.ckpt"
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        top1 = pl_module.row["top1"]  # type: ignore[index, operator]
+        improved = top1 > self.best_top1
+        if improved:
+            self.best_top1, self.best_epoch = top1, trainer.current_epoch + 1
+        unfinished = self.folder / ".last.tmp"
+        trainer.save_checkpoint(unfinished)
+        if trainer.is_global_zero:
+            unfinished.replace(self.last)
+            if improved:
+                write_file(self.folder / "best.ckpt", lambda temporary: shutil.copyfile(self.last, temporary))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_top1": self.best_top1, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_top1, self.best_epoch = state_dict["best_top1"], state_dict["best_epoch"]

@@ -1,0 +1,129 @@
+"""The Lightning module: one training step made of what the joined strategies add, and validation of all weights."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pytorch_lightning import LightningModule
+from timm.optim import create_optimizer_v2
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from ghostlab.data import Batch
+from ghostlab.strategies.base import Step, Strategy, Task
+from ghostlab.training.loss_log import LossLog
+from ghostlab.training.scores import Scores
+from ghostlab.training.settings import OptimizerConfig
+
+__all__ = ["Classifier"]
+
+CHECK_EVERY = 50
+"""Steps between looks at the loss on a GPU, where every look waits for it."""
+
+
+class Classifier(LightningModule):
+    """Trains ``model`` (B, 3, H, W) -> (B, classes) with cross-entropy and whatever ``strategies`` change.
+
+    ``evaluated`` names the weights that validation measures: ``raw``, and those that strategies add, such as ``ema``.
+    ``row`` holds the figures of the epoch that just ended.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        strategies: list[Strategy],
+        task: Task,
+        optimizer: OptimizerConfig,
+        seed: int,
+        channels_last: bool = False,
+        compile_model: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model.to(memory_format=torch.channels_last) if channels_last else model
+        self.evaluated: dict[str, nn.Module] = {"raw": self.model}
+        self.strategies, self.task, self.seed = strategies, task, seed
+        self.optimizer_config, self.channels_last = optimizer, channels_last
+        self.losses = LossLog()
+        self.scores: dict[str, Scores] = {}
+        self.row: dict[str, float] = {}
+        self._mixers = [mixer for s in strategies if (mixer := s.mixer(task)) is not None]
+        self._weights = _product_of_weights(strategies)
+        # A dictionary keeps the compiled wrapper out of the state dict.
+        self._forward: dict[str, Callable[[Tensor], Tensor]] = {
+            "train": torch.compile(self.model) if compile_model else self.model
+        }
+
+    def on_train_epoch_start(self) -> None:
+        """Draw this epoch's randomness from (seed, epoch, rank) alone, so that a resumed run repeats it exactly."""
+        epoch_seed = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank]).generate_state(1)[0]
+        torch.manual_seed(int(epoch_seed))
+        random.seed(int(epoch_seed))
+        np.random.seed(int(epoch_seed))
+        self.losses.reset()
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        images, targets = self._mixed(self._laid_out(batch.images), self._changed(batch.targets))
+        step = Step(images=images, targets=targets, logits=self._forward["train"](images))
+        terms = {"ce": F.cross_entropy(step.logits.float(), targets)}
+        for strategy in self.strategies:
+            terms |= strategy.loss_terms(step)
+        total = torch.stack([self._weights.get(name, 1.0) * value for name, value in terms.items()]).sum()
+        self.losses.update({"loss": total, **terms}, self.global_step)
+        if total.device.type == "cpu" or batch_index % CHECK_EVERY == 0:
+            self.losses.check()
+        return total
+
+    def on_validation_epoch_start(self) -> None:
+        self.losses.check()
+        self.scores = {name: Scores(self.task.num_classes).to(self.device) for name in self.evaluated}
+        for model in self.evaluated.values():
+            model.eval()
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        images = self._laid_out(batch.images)
+        for name, model in self.evaluated.items():
+            self.scores[name].update(model(images), batch.targets)
+
+    def on_validation_epoch_end(self) -> None:
+        """Fill ``row``: the averaged weights are the method's result where there are any, the raw ones otherwise."""
+        results = {name: scores.compute() for name, scores in self.scores.items()}
+        chosen = results.get("ema", results["raw"])
+        self.row = {**self.losses.means(), **chosen}
+        self.row |= {f"top1_{name}": result["top1"] for name, result in results.items()}
+        if not np.isfinite(chosen["val_loss"]):
+            self.losses.update({"val_loss": torch.tensor(chosen["val_loss"])}, self.global_step)
+            self.losses.check()
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = create_optimizer_v2(self.model, **self.optimizer_config.timm_options())
+        factors = [factor for s in self.strategies if (factor := s.lr_factor(self.task)) is not None]
+        schedule = LambdaLR(optimizer, factors[0] if factors else lambda step: 1.0)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        return images.to(memory_format=torch.channels_last) if self.channels_last else images
+
+    def _changed(self, targets: Tensor) -> Tensor:
+        for strategy in self.strategies:
+            targets = strategy.change_targets(targets, self.task)
+        return targets
+
+    def _mixed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if not self._mixers:
+            return images, targets
+        if targets.ndim == 1:
+            targets = F.one_hot(targets, self.task.num_classes).float()
+        return self._mixers[int(torch.randint(len(self._mixers), ()))](images, targets)
+
+
+def _product_of_weights(strategies: list[Strategy]) -> dict[str, float]:
+    weights: dict[str, float] = {}
+    for strategy in strategies:
+        for name, factor in strategy.loss_weights().items():
+            weights[name] = weights.get(name, 1.0) * factor
+    return weights

@@ -1,0 +1,60 @@
+"""Running means of the loss terms, and the first step at which one was not finite, without waiting for the device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ghostlab.errors import RunError
+
+__all__ = ["LossLog"]
+
+NEVER = 2**62
+
+
+class LossLog:
+    """Accumulates named scalar terms on their device.
+
+    On a GPU ``check`` and ``means`` wait for it, so they are called now and then, not at every step.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._sums: Tensor | None = None
+        self._first_bad: Tensor | None = None
+        self._count = 0
+
+    def update(self, terms: dict[str, Tensor], step: int) -> None:
+        """Add the scalar terms of one step; ``step`` is what an error would name."""
+        values = torch.stack([value.detach().float() for value in terms.values()])
+        bad_at = torch.where(values.isfinite(), NEVER, step)
+        if self._sums is None or self._first_bad is None:
+            self.names, self._sums, self._first_bad = list(terms), values, bad_at
+        else:
+            self._sums += values
+            self._first_bad = torch.minimum(self._first_bad, bad_at)
+        self._count += 1
+
+    def check(self) -> None:
+        """Raise ``RunError`` naming the first step and term that was NaN or infinite."""
+        if self._first_bad is None:
+            return
+        steps = self._first_bad.tolist()
+        first = min(steps)
+        if first < NEVER:
+            terms = ", ".join(name for name, step in zip(self.names, steps, strict=True) if step == first)
+            raise RunError(
+                f"loss term '{terms}' is not finite at step {first}; the last good checkpoint is kept"
+                " (a smaller optimizer.lr or a trainer.clip often helps)"
+            )
+
+    def means(self) -> dict[str, float]:
+        """The mean of every term since the last reset."""
+        if self._sums is None:
+            return {}
+        return dict(zip(self.names, (self._sums / self._count).tolist(), strict=True))
+
+    def reset(self) -> None:
+        """Forget everything; the next update starts a new mean."""
+        self._sums = self._first_bad = None
+        self._count = 0

@@ -1,0 +1,96 @@
+"""The lines a run prints before and after training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.utilities import rank_zero_only
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from ghostlab.data import DataModule
+from ghostlab.models import count
+from ghostlab.strategies.base import Strategy
+from ghostlab.training.progress import duration
+from ghostlab.training.settings import Settings
+
+__all__ = ["already_finished", "header", "quantity", "result", "say", "strategy"]
+
+
+@rank_zero_only
+def say(line: str) -> None:
+    """Print one line as it is: no wrapping, no markup."""
+    print(line, flush=True)
+
+
+@rank_zero_only
+def header(settings: Settings, data: DataModule, model: nn.Module) -> None:
+    """What is trained on what, and with which strategies in which order."""
+    name, width, size = settings.model["name"], settings.model.get("width"), settings.data.image_size
+    counts = count(model, size)
+    classes = f"{data.train_size:,} train / {data.val_size:,} val, {data.num_classes} classes"
+    say(
+        f"ghostlab  {name}{f' {width}x' if width else ''} ({quantity(counts.params)} params,"
+        f" {quantity(counts.macs)} MACs at {size} px)  data {settings.data.name} ({classes})"
+    )
+    order = " -> ".join(s.name for s in settings.strategies)
+    say(f"strategy  {settings.strategy}" + (f"   order: {order}" if len(settings.strategies) > 1 else ""))
+
+
+@rank_zero_only
+def strategy(chosen: Strategy) -> None:
+    """What one strategy does with its settings."""
+    if text := chosen.describe():
+        say(f"  {chosen.name:<11} {text}")
+
+
+@rank_zero_only
+def result(folder: Path, figures: dict[str, Any]) -> None:
+    """The table of results, and what to do next."""
+    table = Table(title=f"{figures['data']}  {figures['model']}  {figures['strategy']}  seed {figures['seed']}")
+    for column in ("", "value"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, value in _rows(figures):
+        table.add_row(name, value)
+    Console().print(table)
+    say(
+        f"top-1 {figures['top1']:.1f} (best {figures['top1_best']:.1f}, epoch {figures['epoch_best']})"
+        f"   {duration(figures['seconds'])}   {folder}"
+    )
+    say(f"next: python tools/fuse.py {folder}")
+
+
+@rank_zero_only
+def already_finished(folder: Path, figures: dict[str, Any]) -> None:
+    """Said in place of training a finished run again."""
+    say(f"finished already: top-1 {figures['top1']:.1f}   {folder}   (force=true trains it again)")
+
+
+def quantity(number: float) -> str:
+    """``6.16 M``, ``167 M``, ``1.23 G``."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            scaled = number / size
+            return f"{scaled:.{2 if scaled < 10 else 1 if scaled < 100 else 0}f} {unit}"
+    return f"{number:.0f}"
+
+
+def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [("top-1, last epoch", f"{figures['top1']:.2f} %"), ("top-5, last epoch", f"{figures['top5']:.2f} %")]
+    if figures["top1_ema"] is not None:
+        rows += [("top-1 of averaged weights", f"{figures['top1_ema']:.2f} %")]
+        rows += [("top-1 of raw weights", f"{figures['top1_raw']:.2f} %")]
+    rows += [
+        ("top-1, best epoch", f"{figures['top1_best']:.2f} % (epoch {figures['epoch_best']})"),
+        ("validation loss", f"{figures['loss']:.4f}"),
+        ("parameters, training", quantity(figures["params_train"])),
+        ("parameters, deployed", quantity(figures["params_deploy"])),
+        ("MACs, deployed", quantity(figures["macs_deploy"])),
+        ("training speed", f"{figures['images_per_second']:,.0f} images/s"),
+        ("peak memory", f"{figures['peak_memory_mb']:,.0f} MiB"),
+    ]
+    if figures["skipped_images"]:
+        rows.append(("unreadable images skipped", f"{figures['skipped_images']}"))
+    return rows

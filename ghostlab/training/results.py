@@ -1,0 +1,114 @@
+"""What a finished run leaves behind: ``result.json``, written last and at once, and ``curves.png``."""
+
+from __future__ import annotations
+
+import copy
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from ghostlab import __version__
+from ghostlab.files import write_file, write_text
+from ghostlab.models import count
+from ghostlab.reparam.fold import fold
+from ghostlab.reparam.pairs import survey
+from ghostlab.training.checkpoints import Checkpoints
+from ghostlab.training.classifier import Classifier
+from ghostlab.training.history import History
+from ghostlab.training.settings import Settings
+
+__all__ = ["draw_curves", "read_result", "summary", "write_result"]
+
+
+def summary(settings: Settings, classifier: Classifier, history: History, checkpoints: Checkpoints) -> dict[str, Any]:
+    """The figures of a finished run; accuracies in percent, of the last epoch unless the name says best."""
+    last = history.rows[-1]
+    slim = count(_deployed(classifier.model, settings.data.image_size), settings.data.resolved_test_size)
+    return {
+        "status": "finished",
+        "model": settings.model["name"],
+        "strategy": settings.strategy,
+        "data": settings.data.name,
+        "seed": settings.seed,
+        "config_hash": settings.config_hash,
+        "epochs": last["epoch"],
+        "top1": last["top1"],
+        "top5": last["top5"],
+        "loss": last["val_loss"],
+        "top1_raw": last["top1_raw"],
+        "top1_ema": last.get("top1_ema"),
+        "top1_best": checkpoints.best_top1,
+        "epoch_best": checkpoints.best_epoch,
+        "params_train": sum(p.numel() for p in classifier.model.parameters()),
+        "params_deploy": slim.params,
+        "macs_deploy": slim.macs,
+        "images_per_second": sum(row["images_per_second"] for row in history.rows) / len(history.rows),
+        "seconds": history.seconds,
+        "peak_memory_mb": history.peak_memory_mb,
+        "device": _device_name(classifier.device),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of everything that a run's numbers may depend on."""
+    return {
+        "ghostlab": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "timm": timm.__version__,
+        "pytorch_lightning": pytorch_lightning.__version__,
+    }
+
+
+def write_result(folder: Path, result: dict[str, Any]) -> None:
+    """Write ``result.json``; its presence says that the run is finished."""
+    write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The result of a finished run, None where there is none."""
+    try:
+        return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def draw_curves(history: History, title: str, file: Path) -> None:
+    """Draw loss and top-1 over the epochs."""
+    from matplotlib.figure import Figure  # half a second to import, needed once a run
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    names = {name for row in history.rows for name in row}
+    losses = [name for name in ("loss", "ce", "kd", "val_loss") if name in names]
+    epochs = [row["epoch"] for row in history.rows]
+    for axes, series in ((left, losses), (right, sorted(n for n in names if n.startswith("top1_")))):
+        for name in series:
+            axes.plot(epochs, [row[name] for row in history.rows], "o-", markersize=3, label=name)
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    left.set_ylabel("loss (nats)")
+    right.set_ylabel("top-1 (%)")
+    figure.suptitle(title)
+    write_file(file, lambda temporary: figure.savefig(temporary, dpi=120))
+
+
+def _deployed(model: nn.Module, image_size: int) -> nn.Module:
+    """The network that ``tools/fuse.py`` makes, without its proof: only its size is wanted."""
+    copied = copy.deepcopy(model).cpu()
+    return fold(copied, survey(copied, torch.zeros(1, 3, image_size, image_size)).pairs)
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"

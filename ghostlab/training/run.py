@@ -1,0 +1,166 @@
+"""One run, from a composed configuration to a finished run folder."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig
+from pytorch_lightning import Trainer
+from pytorch_lightning.utilities import rank_zero_only
+
+from ghostlab.config.identity import difference
+from ghostlab.data import DataModule
+from ghostlab.errors import RunError, UsageError
+from ghostlab.files import write_text
+from ghostlab.training import report
+from ghostlab.training.build import build_data, build_model, build_task, build_trainer, channels_last
+from ghostlab.training.checkpoints import Checkpoints
+from ghostlab.training.classifier import Classifier
+from ghostlab.training.history import History
+from ghostlab.training.results import draw_curves, read_result, summary, write_result
+from ghostlab.training.services import RunServices
+from ghostlab.training.settings import Settings, parse
+
+__all__ = ["run"]
+
+
+def run(cfg: DictConfig, wait: bool = False) -> dict[str, Any]:
+    """Train what ``cfg`` describes, or go on with it, and return the content of its ``result.json``.
+
+    A finished run is not trained again. ``wait`` waits for another process that is training the same run, which is an
+    error otherwise. Raises ``UsageError`` for a wrong configuration and ``RunError`` for what fails on the way.
+    """
+    settings = parse(cfg)
+    _quieten()
+    if result := _finished(settings):
+        return result
+    run_parts = _prepare(settings, cfg)
+    with _alone_in(settings.folder, wait):
+        # Another process may have finished it since.
+        return _finished(settings) or _train(settings, run_parts)
+
+
+def _finished(settings: Settings) -> dict[str, Any] | None:
+    _refuse_other_run(settings)
+    result = None if settings.force else read_result(settings.folder)
+    if result:
+        report.already_finished(settings.folder, result)
+    return result
+
+
+@dataclass(frozen=True)
+class _Parts:
+    data: DataModule
+    classifier: Classifier
+    trainer: Trainer
+    history: History
+    checkpoints: Checkpoints
+
+
+def _prepare(settings: Settings, cfg: DictConfig) -> _Parts:
+    """Build everything; what is wrong with data, model or teacher is said here, before the run's folder exists."""
+    data = build_data(settings)
+    task = build_task(settings, data)
+    model = build_model(settings, task)
+    report.header(settings, data, model)
+    history = History(settings.folder / "metrics.csv")
+    checkpoints = Checkpoints(settings.folder / "checkpoints")
+    trainer = build_trainer(settings, history, checkpoints)
+    services = RunServices(cfg, data, trainer.strategy.root_device, train=run)
+    for strategy in settings.strategies:
+        strategy.prepare(model, task, services)
+        report.strategy(strategy)
+    classifier = Classifier(
+        model,
+        settings.strategies,
+        task,
+        settings.optimizer,
+        settings.seed,
+        channels_last=channels_last(settings, trainer),
+        compile_model=settings.trainer.compile,
+    )
+    return _Parts(data, classifier, trainer, history, checkpoints)
+
+
+def _train(settings: Settings, parts: _Parts) -> dict[str, Any]:
+    if settings.force or settings.resume == "never":
+        _clear(settings.folder)
+    _write_config(settings, parts.data)
+    checkpoint = _resumable(parts.checkpoints.last)
+    parts.trainer.fit(parts.classifier, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
+    if parts.trainer.interrupted:
+        raise KeyboardInterrupt
+    return _finish(settings, parts)
+
+
+def _finish(settings: Settings, parts: _Parts) -> dict[str, Any]:
+    result = summary(settings, parts.classifier, parts.history, parts.checkpoints)
+    result["skipped_images"] = parts.data.skipped
+    if parts.trainer.is_global_zero:
+        title = f"{settings.model['name']}  {settings.strategy}  {settings.data.name}  seed {settings.seed}"
+        draw_curves(parts.history, title, settings.folder / "curves.png")
+        write_result(settings.folder, result)
+        report.result(settings.folder, result)
+    return result
+
+
+def _resumable(checkpoint: Path) -> Path | None:
+    if not checkpoint.exists():
+        return None
+    try:
+        epoch = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["epoch"]
+    except Exception as error:
+        reason = " ".join(str(error).split())[:80]
+        raise RunError(f"{checkpoint}: cannot be read ({reason}); start anew with resume=never") from None
+    report.say(f"resuming after epoch {epoch + 1}")
+    return checkpoint
+
+
+@rank_zero_only
+def _write_config(settings: Settings, data: DataModule) -> None:
+    classes = {"num_classes": data.num_classes, "class_names": list(data.class_names)}
+    config = {**settings.config, "data": {**settings.config["data"], **classes}}
+    write_text(settings.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+
+
+def _refuse_other_run(settings: Settings) -> None:
+    """A folder without a hash stands for the defaults, and these may have changed since it was written."""
+    file = settings.folder / "config.yaml"
+    if settings.force or not file.exists():
+        return
+    if differs := difference(settings.config, yaml.safe_load(file.read_text(encoding="utf-8"))):
+        raise UsageError(f"{settings.folder} holds another run: {differs}; use another outputs=, or force=true")
+
+
+def _clear(folder: Path) -> None:
+    for name in ("result.json", "metrics.csv", "curves.png"):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("checkpoints", "tensorboard"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+@contextmanager
+def _alone_in(folder: Path, wait: bool) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=-1 if wait else 0):
+            yield
+    except Timeout:
+        raise RunError(f"{folder} is being trained by another process") from None
+
+
+def _quieten() -> None:
+    """Lightning's notices about hardware, loaders and loggers say nothing that a run's own lines do not."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in (".*does not have many workers.*", ".*isinstance.treespec.*", ".*number of training batches.*"):
+        warnings.filterwarnings("ignore", message=message)

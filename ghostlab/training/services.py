@@ -1,0 +1,56 @@
+"""What strategies may ask of the trainer before a run starts: a teacher, and how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from ghostlab.config.compose import compose
+from ghostlab.config.identity import run_folder
+from ghostlab.data import DataModule
+from ghostlab.errors import UsageError
+from ghostlab.training import report
+from ghostlab.training.scores import evaluate
+
+__all__ = ["RunServices"]
+
+
+@dataclass(frozen=True)
+class RunServices:
+    """Implements ``ghostlab.strategies.base.Services`` for one run."""
+
+    cfg: DictConfig
+    data: DataModule
+    device: torch.device
+    train: Callable[..., dict[str, Any]]
+
+    def default_teacher(self) -> Path:
+        cfg = teacher_config(self.cfg)
+        report.say(f"teacher   {cfg.model.name} for {cfg.data.name}, trained once and kept in {run_folder(cfg)}")
+        self.train(cfg, wait=True)
+        return run_folder(cfg)
+
+    def evaluate(self, model: nn.Module) -> float:
+        return evaluate(model, self.data.val_dataloader(), self.data.num_classes, self.device)["top1"]
+
+    def say(self, line: str) -> None:
+        report.say(line)
+
+
+def teacher_config(cfg: DictConfig) -> DictConfig:
+    """The run that trains the data set's default teacher: ``data.teacher`` on the student's images, seed 0."""
+    teacher = cfg.data.teacher
+    if teacher is None:
+        raise UsageError(f"strategy.kd.teacher=null: data '{cfg.data.name}' has no default teacher; name one")
+    overrides = [f"data={cfg.data.name}", f"model={teacher.model}", *teacher.overrides]
+    composed = compose(overrides)
+    batch_size = composed.data.batch_size
+    composed.data = OmegaConf.merge(cfg.data, {"batch_size": batch_size})
+    composed.outputs = str(Path(cfg.outputs) / "teachers")
+    return composed

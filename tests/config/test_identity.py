@@ -1,0 +1,64 @@
+"""A run's folder and hash are functions of its configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pytest import param
+
+from ghostlab.config import compose, config_hash, run_folder
+from ghostlab.config.identity import difference, plain
+
+
+def test_a_default_run_has_no_hash_in_its_folder() -> None:
+    cfg = compose(["strategy=reparam+kd", "data=cifar10", "model=efficientnet_b0", "seed=3"])
+    assert run_folder(cfg) == Path("outputs/cifar10/efficientnet_b0/kd+reparam/seed3")
+
+
+def test_any_other_value_adds_the_hash_of_the_configuration() -> None:
+    cfg = compose(["strategy=kd", "strategy.kd.alpha=0.7", "seed=1"])
+    assert run_folder(cfg) == Path(f"outputs/digits/ghostnetv2/kd/seed1-{config_hash(cfg)}")
+    assert len(config_hash(cfg)) == 8
+
+
+def test_a_timm_model_given_by_name_has_its_own_folder() -> None:
+    assert run_folder(compose(["model=timm", "model.name=resnet10t"])).parts[2] == "resnet10t"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        param("seed=5", id="seed"),
+        param("outputs=elsewhere", id="outputs"),
+        param("data.workers=7", id="workers"),
+        param("force=true", id="force"),
+        param("resume=never", id="resume"),
+    ],
+)
+def test_what_does_not_change_a_runs_numbers_does_not_change_its_hash(override: str) -> None:
+    assert config_hash(compose([override])) == config_hash(compose([]))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        param("trainer.max_epochs=11", id="epochs"),
+        param("optimizer.lr=0.5", id="lr"),
+        param("data.batch_size=7", id="batch-size"),
+        param("model.width=1.3", id="width"),
+        param("strategy=ema", id="strategy"),
+    ],
+)
+def test_what_changes_a_runs_numbers_changes_its_hash(override: str) -> None:
+    assert config_hash(compose([override])) != config_hash(compose([]))
+
+
+def test_the_order_in_which_strategies_are_joined_does_not_change_the_hash() -> None:
+    assert config_hash(compose(["strategy=kd+ema"])) == config_hash(compose(["strategy=ema+kd"]))
+
+
+def test_the_difference_of_two_runs_names_the_first_key() -> None:
+    one, two = plain(compose(["optimizer.lr=0.5"])), plain(compose([]))
+    assert difference(one, one) is None
+    assert difference(one, two) == f"optimizer.lr=0.5 here, {two['optimizer']['lr']} there"

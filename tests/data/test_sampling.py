@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from pytest import MonkeyPatch, param
+
+from ghostlab.data import sampling
+from ghostlab.data.sampling import EvalBatches, TrainOrder
+
+
+def pretend(monkeypatch: MonkeyPatch, rank: int, world: int) -> None:
+    monkeypatch.setattr(sampling.dist, "is_initialized", lambda: world > 1)
+    monkeypatch.setattr(sampling.dist, "get_rank", lambda: rank)
+    monkeypatch.setattr(sampling.dist, "get_world_size", lambda: world)
+
+
+def test_an_epoch_is_every_index_once_and_can_be_repeated() -> None:
+    order = TrainOrder(100, seed=0)
+    first = list(order)
+    assert sorted(index for index, _ in first) == list(range(100))
+    assert list(order) == first
+
+
+def test_epochs_and_runs_differ_in_order_and_in_the_seed_of_a_sample() -> None:
+    order, other = TrainOrder(100, seed=0), TrainOrder(100, seed=1)
+    first, another_run = list(order), list(other)
+    order.set_epoch(1)
+    for pairs in (list(order), another_run):
+        assert [index for index, _ in pairs] != [index for index, _ in first]
+        assert not set(dict(pairs).items()) & set(dict(first).items())
+
+
+def test_jumping_to_an_epoch_is_the_same_as_getting_there() -> None:
+    walked, jumped = TrainOrder(50, seed=3), TrainOrder(50, seed=3)
+    for epoch in range(6):
+        walked.set_epoch(epoch)
+        last = list(walked)
+    jumped.set_epoch(5)
+    assert list(jumped) == last
+
+
+@pytest.mark.parametrize("world", [2, 3, 8])
+def test_processes_share_an_epoch_in_equal_parts_step_by_step(monkeypatch: MonkeyPatch, world: int) -> None:
+    whole = list(TrainOrder(100, seed=0))
+    shares = []
+    for rank in range(world):
+        pretend(monkeypatch, rank, world)
+        order = TrainOrder(100, seed=0)
+        shares.append(list(order))
+        assert len(shares[-1]) == len(order) == 100 // world
+    together = [pair for step in zip(*shares, strict=True) for pair in step]
+    assert together == whole[: len(together)]
+
+
+@pytest.mark.parametrize(
+    ("size", "batch", "world"),
+    [
+        param(10, 4, 1, id="one-process"),
+        param(8, 4, 1, id="no-remainder"),
+        param(3, 256, 1, id="less-than-a-batch"),
+        param(9, 4, 2, id="second-process-would-have-fewer-batches"),
+        param(101, 7, 4, id="four"),
+        param(9, 1, 8, id="single-images"),
+    ],
+)
+def test_validation_sees_everything_once_in_equally_many_batches(
+    monkeypatch: MonkeyPatch, size: int, batch: int, world: int
+) -> None:
+    seen, lengths = [], []
+    for rank in range(world):
+        pretend(monkeypatch, rank, world)
+        sampler = EvalBatches(size, batch)
+        batches = list(sampler)
+        assert len(batches) == len(sampler)
+        assert all(batches)
+        seen += [pair for one in batches for pair in one]
+        lengths.append([len(one) for one in batches])
+    assert sorted(seen) == [(index, 0) for index in range(size)]
+    assert len({len(one) for one in lengths}) == 1
+    if batch > 1:
+        assert np.max([max(one) for one in lengths]) <= batch
+        assert len(lengths[0]) == math.ceil(math.ceil(size / world) / batch)

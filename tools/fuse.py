@@ -1,0 +1,69 @@
+"""Collapse a run's training branches and fold its batch norms, with proof: fuse.py <run folder | checkpoint>"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from ghostlab.cli import guarded
+from ghostlab.data import DataConfig, DataModule
+from ghostlab.deploy import Accuracy, write_fused
+from ghostlab.errors import GhostlabError
+from ghostlab.models import Counts, count
+from ghostlab.models.runs import open_run
+from ghostlab.reparam import fuse
+from ghostlab.training.report import quantity, say
+from ghostlab.training.scores import evaluate
+from ghostlab.training.settings import typed
+
+
+def main(source: Path, out: Path | None) -> None:
+    """Write ``fused.safetensors`` and ``fused.json``; ``RunError``, with nothing written, when the proof fails."""
+    model, config = open_run(source)
+    data = data_module(config["data"])
+    size = data.cfg.resolved_test_size
+    fused, report = fuse(model, example_input=torch.zeros(2, 3, size, size))
+    say(str(report))
+    accuracy = measured(model, fused, data)
+    counts = count(model, size), count(fused, size)
+    folder = out or (source if source.is_dir() else source.parent)
+    weights = write_fused(folder, fused, report, counts, config, data.cfg.preprocessing(), accuracy)
+    say(f"{change(*counts)} at {size} px   {weights} ({weights.stat().st_size / 1e6:.1f} MB), fused.json")
+
+
+def data_module(node: dict[str, Any]) -> DataModule:
+    """The run's data, of which nothing is downloaded."""
+    given = {key: value for key, value in node.items() if key != "class_names"}
+    return DataModule(typed(DataConfig, OmegaConf.create({**given, "download": False}), "data"), seed=0)
+
+
+def measured(model: nn.Module, fused: nn.Module, data: DataModule) -> Accuracy | None:
+    """Top-1 of both networks on the validation set; None, with the reason said, where the data is not there."""
+    try:
+        data.setup()
+    except GhostlabError as error:
+        say(f"top-1 not measured: {error}")
+        return None
+    before, after = (evaluate(m, data.val_dataloader(), data.num_classes)["top1"] for m in (model, fused))
+    say(f"top-1 {before:.2f} -> {after:.2f} on {data.val_size:,} images")
+    return Accuracy(before, after, data.val_size)
+
+
+def change(before: Counts, after: Counts) -> str:
+    """``8.13 M -> 6.15 M params, 404 M -> 167 M MACs``."""
+    params = f"{quantity(before.params)} -> {quantity(after.params)} params"
+    return f"{params}, {quantity(before.macs)} -> {quantity(after.macs)} MACs"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", type=Path, help="a run folder, or a checkpoint inside one")
+    parser.add_argument("--out", type=Path, help="where to write (default: beside the source)")
+    arguments = parser.parse_args()
+    sys.exit(guarded(lambda: main(arguments.source, arguments.out)))
