@@ -7,7 +7,7 @@ from pathlib import Path
 import timm
 from torch import nn
 
-from ghostlab.errors import GhostlabError, UsageError
+from ghostlab.errors import GhostlabError, UsageError, nearest
 from ghostlab.models import create_model, load_weights
 from ghostlab.models.checkpoints import read_state_dict
 from ghostlab.models.factory import OWN
@@ -63,9 +63,14 @@ def _open_checkpoint(path: Path, num_classes: int, architecture: str | None) -> 
 def _open_pretrained(name: str, num_classes: int) -> nn.Module:
     timm_name = f"ghostlab_{name}" if name in OWN else name
     if not timm.is_model(timm_name):
-        raise UsageError("neither a file nor a folder nor a model")
-    cfg = timm.models.get_pretrained_cfg(timm_name)
-    _check_classes(cfg.num_classes, num_classes)
+        hint = nearest(name, [*OWN, *timm.list_models()])
+        raise UsageError(f"neither a file nor a folder nor a model of timm{hint}")
+    try:
+        cfg = timm.models.get_pretrained_cfg(timm_name)
+    except RuntimeError as error:  # the tag after the dot
+        raise UsageError(str(error)) from None
+    if cfg is not None:
+        _check_classes(cfg.num_classes, num_classes)
     return create_model(name, num_classes=num_classes, pretrained=True)
 
 

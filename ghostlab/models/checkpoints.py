@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from ghostlab.errors import RunError, UsageError
 
-__all__ = ["clean", "read_state_dict"]
+__all__ = ["read_state_dict", "state_dict_in"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,23 +30,30 @@ COUNTERS = ("total_ops", "total_params", "n_averaged")
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """The weights in a ``.safetensors`` file or in one of ``torch.save`` (``.pth``, ``.pth.tar``, ``.pt``, ``.ckpt``).
 
-    Averaged weights are preferred and a warning says so; see ``clean`` for what happens to the keys. Raises
-    ``UsageError`` when there is no such file and ``RunError`` naming the file when it holds no weights.
+    See ``state_dict_in`` for what is taken. Raises ``UsageError`` when there is no such file, and ``RunError`` naming
+    the file when it cannot be read or holds no weights.
     """
     path = Path(path)
     if not path.is_file():
         raise UsageError(f"no weights file '{path}'")
-    content = _read(path)
+    return state_dict_in(_read(path), f"'{path}'")
+
+
+def state_dict_in(content: Any, name: str) -> dict[str, Tensor]:
+    """The weights in what a checkpoint called ``name`` contains, which may be the weights themselves.
+
+    Averaged weights are preferred and a warning says so. Counters of profilers are left out, and so are the prefixes
+    that wrappers such as DDP or Lightning give to all keys. Raises ``RunError`` when there are no weights.
+    """
     state_dict, wrapper = _unwrap(content)
     if state_dict is None:
-        raise RunError(f"'{path}' holds no weights: {_describe(content)}")
+        raise RunError(f"{name} holds no weights: {_describe(content)}")
     if wrapper in AVERAGED:
-        logger.warning("'%s': reading the averaged weights (%s)", path, wrapper)
-    return clean(state_dict)
+        logger.warning("%s: reading the averaged weights (%s)", name, wrapper)
+    return _clean(state_dict)
 
 
-def clean(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without profilers' counters and without the prefixes that wrappers such as DDP or Lightning give to all keys."""
+def _clean(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     cleaned = {key: tensor for key, tensor in state_dict.items() if key.rpartition(".")[2] not in COUNTERS}
     while prefix := next((p for p in PREFIXES if cleaned and all(key.startswith(p) for key in cleaned)), None):
         cleaned = {key.removeprefix(prefix): tensor for key, tensor in cleaned.items()}
@@ -56,11 +65,15 @@ def _read(path: Path) -> Any:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         # Checkpoints of timm, the authors' among them, keep their arguments in a Namespace: an inert class.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about foreign pickles; the error below says it in one line
             return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        cause = "not a weights file, or one with Python objects besides tensors, which are never loaded"
+        raise RunError(f"cannot read weights from '{path}': {cause}") from error
     except Exception as error:  # a broken file can raise anything
-        cause = str(error).strip().partition("\n")[0][:160]
-        raise RunError(f"cannot read weights from '{path}': {type(error).__name__}: {cause}") from error
+        cause = str(error).strip().partition("\n")[0][:120] or "it ends early"
+        raise RunError(f"cannot read weights from '{path}', it is damaged or of another kind: {cause}") from error
 
 
 def _unwrap(content: Any) -> tuple[dict[str, Tensor] | None, str | None]:

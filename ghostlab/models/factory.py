@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 from typing import Any
 
@@ -53,8 +54,9 @@ def create_model(
     weights through timm. Raises ``UsageError`` for an unknown name and for an option or a value that the model does not
     take, ``RunError`` when weights cannot be fetched.
     """
-    check(stem_stride=stem_stride)
     options = {key: value for key, value in options.items() if value is not None}
+    rates = {key: options[key] for key in ("drop_rate", "drop_path_rate") if key in options}
+    check(num_classes=num_classes, in_chans=in_chans, stem_stride=stem_stride, **rates)
     options |= {"num_classes": num_classes, "in_chans": in_chans}
     if name in OWN:
         model = _build(name, f"ghostlab_{name}", {**options, "stem_stride": stem_stride})
@@ -91,13 +93,18 @@ def _require_known(name: str, pretrained: bool) -> None:
 
 
 def _fetch(name: str, options: dict[str, Any]) -> nn.Module:
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(logging.CRITICAL)  # it reports every attempt; the error below says it once
     try:
         return _build(name, name, {**options, "pretrained": True})
     except UsageError:
         raise
     except Exception as error:  # whatever the network, the cache and the hub's client may raise
         cause = str(error).strip().partition("\n")[0]
-        raise RunError(f"cannot fetch the pretrained weights of '{name}': {type(error).__name__}: {cause}") from error
+        raise RunError(f"cannot fetch the pretrained weights of '{name}': {cause}") from error
+    finally:
+        hub.setLevel(level)
 
 
 def _load_published(model: nn.Module, name: str, options: dict[str, Any]) -> nn.Module:

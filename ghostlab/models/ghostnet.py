@@ -96,7 +96,7 @@ def activation(wanted: bool = True) -> nn.Module:
 
 
 class GhostModule(nn.Module):
-    """Half of the features by a 1x1 convolution, the other half from those by a cheap depthwise 3x3 (V1, Figure 1b).
+    """Half of the features by a 1x1 convolution, the other half from those by a cheap depthwise 3x3 (V1, section 3.1).
 
     (B, in_chs, H, W) -> (B, out_chs, H, W), ``out_chs`` even.
     """
@@ -113,7 +113,7 @@ class GhostModule(nn.Module):
 
 
 class DFCAttention(nn.Sequential):
-    """Decoupled fully connected attention (V2, equations 4 and 5): along rows, then along columns, at half the size.
+    """Decoupled fully connected attention (V2, section 4.1): along rows, then along columns, at half the size.
 
     (B, in_chs, H, W) -> a gate (B, out_chs, H, W) in (0, 1). As in the authors' code the two fully connected layers are
     1x5 and 5x1 depthwise convolutions. ``upsample``: "nearest" as in that code, or "bilinear" as in the paper.
@@ -137,7 +137,7 @@ def halved(x: Tensor) -> Tensor:
 
 
 class AttentiveGhostModule(GhostModule):
-    """The first Ghost module of a V2 bottleneck: ghost features times the attention gate (V2, Figure 4)."""
+    """The first Ghost module of a V2 bottleneck: ghost features times the attention gate (V2, section 4.2)."""
 
     def __init__(self, in_chs: int, out_chs: int, gate_upsample: str = "nearest") -> None:
         super().__init__(in_chs, out_chs)
@@ -162,7 +162,7 @@ class SqueezeExcite(nn.Module):
 
 
 class GhostBottleneck(nn.Module):
-    """Expand, (shrink), (squeeze-excite), project, plus shortcut (V1, Figure 3; V2, Figure 4).
+    """Expand, (shrink), (squeeze-excite), project, plus shortcut (V1, section 3.2; V2, section 4.2).
 
     (B, in_chs, H, W) -> (B, row.out, ceil(H / stride), ceil(W / stride)); ``row`` holds this block's own channels.
     """

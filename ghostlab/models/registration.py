@@ -67,4 +67,6 @@ def _v2(**options: Any) -> GhostNet:
 
 
 def _v3(**options: Any) -> GhostNet:
-    return reparameterize(_v2(**options), branches=3)
+    model = _v2(**options)
+    reparameterize(model, branches=3)
+    return model

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ghostlab.errors import RunError
-from ghostlab.models.checkpoints import clean, read_state_dict
+from ghostlab.models.checkpoints import read_state_dict, state_dict_in
 from ghostlab.models.official import from_official
 from ghostlab.reparam import adopt_layout
 
@@ -22,13 +22,14 @@ logger = logging.getLogger(__name__)
 def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor]) -> nn.Module:
     """Load weights of the authors, of timm or of this package into ``model``, in place; returns it.
 
-    ``source`` is a file (``.pth``, ``.pth.tar``, ``.pt``, ``.ckpt``, ``.safetensors``) or a state dict. The layout
-    follows it: a model takes weights with branches, without, or fused, whatever it had before. When only the number of
-    classes differs the head is initialised again, and a warning says so. Raises ``RunError`` listing the keys that do
-    not fit, ``UsageError`` for a missing file; the model is then what it was.
+    ``source`` is a file (``.pth``, ``.pth.tar``, ``.pt``, ``.ckpt``, ``.safetensors``) or what such a file
+    contains: a state dict, or a dictionary with one. The layout follows it: a model takes weights with branches,
+    without, or fused, whatever it had before. When only the number of classes differs the head is initialised again,
+    and a warning says so. Raises ``RunError`` listing the keys that do not fit, ``UsageError`` for a missing file; the
+    model is then what it was.
     """
     if isinstance(source, Mapping):
-        name, weights = "a state dict", clean(source)
+        name, weights = "the state dict", state_dict_in(source, "the state dict")
     else:
         name, weights = f"'{source}'", read_state_dict(source)
     weights = from_official(weights)

@@ -108,12 +108,9 @@ class MultiBranchConv(nn.Module):
         return site.train(norm.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.bn(self._stacked(x)).unflatten(1, (self.branches, self.out_channels)).sum(1)
-        if self.scale is not None:
-            y = y + self.scale(x)
-        if self.identity is not None:
-            y = y + self.identity(x)
-        return y
+        terms = [*self.bn(self._stacked(x)).chunk(self.branches, dim=1)]
+        terms += [branch(x) for branch in (self.scale, self.identity) if branch is not None]
+        return sum(terms[1:], start=terms[0])  # a view and one sum would lose channels_last, and be slower
 
     def _stacked(self, x: Tensor) -> Tensor:
         """All branches' convolutions of ``x``: (B, N * C_out, H', W')."""

@@ -35,8 +35,8 @@ def reparameterize(
 
     Raises ``UsageError`` for ``branches`` below 1 and when no pair is eligible.
     """
-    if branches < 1:
-        raise UsageError(f"branches={branches}: must be at least 1")
+    if not isinstance(branches, int) or branches < 1:
+        raise UsageError(f"branches={branches}: must be a whole number of at least 1")
     rule = getattr(model, "reparam_include", ("*",)) if include is None else include
     eligible = [pair for pair in find_pairs(model, example_input) if _can_grow(model, pair)]
     chosen = [pair for pair in eligible if _matches(pair.conv, rule) and not _matches(pair.conv, exclude)]
@@ -45,6 +45,9 @@ def reparameterize(
         raise UsageError(
             f"no Conv-BN pair of {type(model).__name__} to grow: {len(eligible)} are eligible, none matches {which}"
         )
+    for pattern in (*_listed(include or ()), *_listed(exclude)):
+        if not any(_matches(pair.conv, (pattern,)) for pair in eligible):
+            logger.warning("'%s' matches no Conv-BN pair of %s", pattern, type(model).__name__)
     for pair in chosen:
         grow_pair(model, pair, branches, scale, identity)
     logger.info("grew %d of %d Conv-BN pairs to %d branches", len(chosen), len(eligible), branches)

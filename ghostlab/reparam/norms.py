@@ -53,6 +53,7 @@ class NormPlace(nn.Identity):
         for name, child in norm.named_children():
             if name in ("drop", "act") and not isinstance(child, nn.Identity):
                 self.add_module(name, child)
+        self.train(norm.training)
         self._former = (copy.deepcopy(norm).to("meta"),)  # in a tuple: not a part of the model or its state dict
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,7 +64,8 @@ class NormPlace(nn.Identity):
     def restore(self, like: Tensor) -> BatchNorm:
         """The norm again, with fresh statistics and weights, on the device and with the dtype of ``like``."""
         norm = copy.deepcopy(self._former[0]).to_empty(device=like.device).to(like.dtype)
-        norm.reset_parameters()
+        if isinstance(norm, BatchNorm):  # a frozen one has no values of its own to begin with
+            norm.reset_parameters()
         for name, child in self.named_children():
             setattr(norm, name, child)
         return norm.train(self.training)

@@ -59,7 +59,9 @@ def survey(model: nn.Module, example_input: Tensor | None = None) -> Survey:
     silent = [name for name, module in modules.items() if is_batch_norm(module) and name not in seen.inputs]
     for name in [*seen.inputs, *silent]:
         conv = seen.inputs.get(name, [None])[0]
-        reason = "it or its convolution has two names" if shared & {name, conv} else _why_left(name, conv, modules, seen)
+        reason = (
+            "it or its convolution has two names" if shared & {name, conv} else _why_left(name, conv, modules, seen)
+        )
         if conv is not None and not reason:
             pairs.append(Pair(conv, name))
         elif conv is not None or is_batch_norm(modules[name]):

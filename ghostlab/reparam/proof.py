@@ -4,68 +4,74 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ghostlab.reparam.norms import BatchNorm
-
-__all__ = ["difference", "measure", "randomize"]
+__all__ = ["Comparison", "compare", "randomize"]
 
 
-def measure(model: nn.Module, fold: Callable[[nn.Module], object], shape: tuple[int, ...]) -> dict[torch.dtype, float]:
-    """The largest relative difference between ``model`` and a copy of it changed by ``fold``, in float64 and float32.
+@dataclass(frozen=True)
+class Comparison:
+    """Largest differences of outputs, each relative to the largest absolute value of its output; inf if not finite."""
 
-    Both run on the CPU in evaluation mode on random images of ``shape`` (B, C, H, W), once with the model's own values
-    and once with those of ``randomize``. Outputs that are not finite count as an infinite difference.
+    float64: float
+    """Between the model and its folded copy in float64."""
+    float32: float
+    """The same in float32."""
+    rounding: float
+    """Between the model in float32 and in float64: what the number format alone does to it."""
+
+
+def compare(model: nn.Module, fold: Callable[[nn.Module], object], shape: tuple[int, ...]) -> list[Comparison]:
+    """``model`` against a copy of it changed by ``fold``: with its own values, and with those of ``randomize``.
+
+    Both run on the CPU in evaluation mode on random images of ``shape`` (B, C, H, W).
     """
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(shape, dtype=torch.float64, generator=generator)
     own = copy.deepcopy(model).cpu().double().eval()
-    worst = {torch.float64: 0.0, torch.float32: 0.0}
-    for values in (own, randomize(copy.deepcopy(own), images, generator)):
-        for dtype in worst:
-            before = copy.deepcopy(values).to(dtype)
-            after = copy.deepcopy(before)
-            fold(after)
-            worst[dtype] = max(worst[dtype], difference(before, after, images.to(dtype)))
-    return worst
+    return [_compare(values, fold, images) for values in (randomize(copy.deepcopy(own), images, generator), own)]
+
+
+def _compare(model: nn.Module, fold: Callable[[nn.Module], object], images: Tensor) -> Comparison:
+    folded = copy.deepcopy(model)
+    fold(folded)
+    exact, exact_folded = _outputs(model, images), _outputs(folded, images)
+    single, single_folded = _outputs(model.float(), images.float()), _outputs(folded.float(), images.float())
+    return Comparison(_difference(exact, exact_folded), _difference(single, single_folded), _difference(exact, single))
 
 
 @torch.no_grad()
-def difference(first: nn.Module, second: nn.Module, images: Tensor) -> float:
-    """The largest difference of any output, relative to the largest absolute value of that output of ``first``."""
-    outputs = zip(tree_leaves(first(images)), tree_leaves(second(images)), strict=True)
-    ratios = [(a - b).abs().max() / a.abs().max().clamp(min=1e-30) for a, b in outputs if isinstance(a, Tensor)]
-    return torch.stack(ratios).nan_to_num(nan=torch.inf).max().item()
+def _outputs(model: nn.Module, images: Tensor) -> list[Tensor]:
+    return [leaf.double() for leaf in tree_leaves(model(images)) if isinstance(leaf, Tensor)]
+
+
+def _difference(first: list[Tensor], second: list[Tensor]) -> float:
+    pairs = zip(first, second, strict=True)
+    ratios = [(a - b).abs().max() / a.abs().max().clamp(min=1e-30) for a, b in pairs]
+    return torch.stack(ratios).nan_to_num(nan=torch.inf, posinf=torch.inf).max().item()
 
 
 @torch.no_grad()
 def randomize(model: nn.Module, images: Tensor, generator: torch.Generator) -> nn.Module:
-    """Give every batch norm random weights, and statistics scattered around those of ``images``; in place.
+    """Give every batch norm random weights, and the statistics that ``images`` then have in it; in place.
 
     Statistics drawn from nowhere would let the signal die or explode within a few layers, and a wrong kernel in an
-    early layer would not show in the output.
+    early layer would not show in the output. Frozen norms, and synchronised ones, which would wait for other
+    processes, keep their own values.
     """
-    kinds = (nn.BatchNorm2d, nn.SyncBatchNorm)
-    norms = [module for module in model.modules() if isinstance(module, kinds) and module.running_mean is not None]
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d) and module.track_running_stats]
     for norm in norms:
         norm.training, norm.momentum = True, 1.0
+        if norm.affine:
+            norm.weight.uniform_(0.5, 1.5, generator=generator)
+            norm.bias.normal_(std=0.1, generator=generator)
     model(images)
     for norm in norms:
         norm.training = False
-        _scatter(norm, generator)
+        assert norm.running_var is not None
+        norm.running_var.add_(0.1 * norm.running_var.mean())  # keeps a channel without variance from blowing up
     return model
-
-
-def _scatter(norm: BatchNorm, generator: torch.Generator) -> None:
-    mean, var = norm.running_mean, norm.running_var
-    assert mean is not None and var is not None
-    uniform = torch.empty_like(var).uniform_(0.5, 1.5, generator=generator)
-    normal = torch.empty_like(mean).normal_(generator=generator)
-    var.add_(0.1 * var.mean()).mul_(uniform)  # the first term keeps a channel without variance from blowing up
-    mean.add_(0.1 * var.sqrt() * normal)
-    if norm.affine:
-        norm.weight.uniform_(0.5, 1.5, generator=generator)
-        norm.bias.normal_(std=0.1, generator=generator)

@@ -96,7 +96,7 @@ def trace(model: nn.Module, modules: Mapping[str, nn.Module], example_input: Ten
         with evaluating(model), seen:
             output = model(images)
     except (AssertionError, RuntimeError, ValueError) as error:
-        cause = str(error).splitlines()[0]
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
         raise UsageError(
             f"example_input of shape {tuple(images.shape)} does not run through the model: {cause}"
         ) from error

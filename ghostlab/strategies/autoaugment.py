@@ -13,7 +13,7 @@ from timm.data.auto_augment import auto_augment_transform
 
 from ghostlab.strategies.base import Strategy, Task, Transform
 from ghostlab.strategies.checks import one_of, within
-from ghostlab.strategies.randaugment import timm_options
+from ghostlab.strategies.image_operations import keep_a_bit, operation_options
 
 __all__ = ["POLICIES", "AutoAugment", "auto_augment"]
 
@@ -27,7 +27,10 @@ def auto_augment(policy: str, std: float, image_size: int, mean: Sequence[float]
     ``std`` is the standard deviation of noise on the strengths, 0 in the paper; ``mean`` (channels, in [0, 1]) is the
     colour that fills uncovered places. Draws from ``random``.
     """
-    return auto_augment_transform(policy, timm_options(image_size, mean) | {"magnitude_std": std})
+    transform = auto_augment_transform(policy, operation_options(image_size, mean, std))
+    for sub_policy in transform.policy:
+        keep_a_bit(sub_policy)
+    return transform
 
 
 @dataclass

@@ -50,4 +50,4 @@ class Cosine(Strategy):
         return lambda step: cosine_factor(step, task.total_steps, warmup, self.min_factor, self.warmup_factor)
 
     def describe(self) -> str:
-        return f"to {self.min_factor:g} of the learning rate, {self.warmup_epochs:g} epochs of warm-up"
+        return f"down to {self.min_factor:g} of the learning rate, warm-up epochs: {self.warmup_epochs:g}"

@@ -70,19 +70,21 @@ class EmaCallback(Callback):
         self._averaged: nn.Module = nn.Identity()
         self._seen_step = 0
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         if stage == "fit":
-            self._averaged = copy.deepcopy(pl_module.model).requires_grad_(False).eval()  # type: ignore[operator]
-            pl_module.evaluated["ema"] = self._averaged  # type: ignore[operator, index]
+            self._averaged = copy.deepcopy(pl_module.model).requires_grad_(False).eval()
+            pl_module.evaluated["ema"] = self._averaged
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._averaged.to(pl_module.device)
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._pairs = pair(self._averaged, pl_module.model)  # type: ignore[arg-type]
-        self._seen_step = trainer.global_step
-        if any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in self._pairs.averaged):
+        """Follow the model to its device and precision, which it has only now."""
+        like = next(pl_module.parameters())
+        if like.dtype in (torch.float16, torch.bfloat16):
             raise UsageError("strategy=ema: 16-bit weights cannot hold an average; use trainer.precision=bf16-mixed")
+        self._averaged.to(like.device, like.dtype)
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        self._pairs = pair(self._averaged, pl_module.model)
+        self._seen_step = trainer.global_step
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if trainer.global_step == self._seen_step:

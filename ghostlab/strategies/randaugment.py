@@ -13,8 +13,9 @@ from timm.data import auto_augment
 
 from ghostlab.strategies.base import Strategy, Task, Transform
 from ghostlab.strategies.checks import at_least_one, within
+from ghostlab.strategies.image_operations import keep_a_bit, operation_options
 
-__all__ = ["RandAugment", "rand_augment", "timm_options"]
+__all__ = ["RandAugment", "rand_augment"]
 
 CHANCE = 0.5
 """Probability with which each drawn operation is applied, as in timm."""
@@ -28,17 +29,10 @@ def rand_augment(magnitude: float, layers: int, std: float, image_size: int, mea
     magnitude 9 and std 0.5 this is timm's ``rand-m9-mstd0.5``, the setting of GhostNetV2. Draws from ``random`` and
     ``numpy.random``.
     """
-    options = timm_options(image_size, mean) | {"magnitude_std": std, "magnitude_max": max(10, magnitude)}
+    options = operation_options(image_size, mean, std) | {"magnitude_max": max(10, magnitude)}
     operations = auto_augment.rand_augment_ops(magnitude, prob=CHANCE, hparams=options)
+    keep_a_bit(operations)
     return auto_augment.RandAugment(operations, num_layers=layers)
-
-
-def timm_options(image_size: int, mean: Sequence[float]) -> dict[str, object]:
-    """What timm's operations need to know: the largest shift in pixels, and the colour of uncovered places."""
-    return {
-        "translate_const": int(image_size * 0.45),
-        "img_mean": tuple(min(255, round(255 * channel)) for channel in mean),
-    }
 
 
 @dataclass

@@ -49,4 +49,4 @@ class StepDecay(Strategy):
         return lambda step: step_factor(step, interval, self.gamma, warmup, self.warmup_factor)
 
     def describe(self) -> str:
-        return f"x{self.gamma:g} every {self.epochs:g} epochs, {self.warmup_epochs:g} epochs of warm-up"
+        return f"x{self.gamma:g} every {self.epochs:g} epochs, warm-up epochs: {self.warmup_epochs:g}"

@@ -83,12 +83,6 @@ def build_trainer(settings: Settings, history: History, checkpoints: Checkpoints
         raise UsageError(f"{given}: {' '.join(str(error).split())}") from None
 
 
-def channels_last(settings: Settings, trainer: Trainer) -> bool:
-    """Whether images and weights are laid out channels last; faster on CUDA, mostly not on a CPU."""
-    wanted = settings.trainer.channels_last
-    return trainer.strategy.root_device.type == "cuda" if wanted is None else wanted
-
-
 def _task(settings: Settings, num_classes: int, steps_per_epoch: int) -> Task:
     data = settings.data
     return Task(

@@ -23,7 +23,7 @@ from ghostlab.data import DataModule
 from ghostlab.errors import RunError, UsageError
 from ghostlab.files import write_text
 from ghostlab.training import report
-from ghostlab.training.build import build_data, build_model, build_task, build_trainer, channels_last
+from ghostlab.training.build import build_data, build_model, build_task, build_trainer
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.history import History
@@ -86,7 +86,7 @@ def _prepare(settings: Settings, cfg: DictConfig) -> _Parts:
         task,
         settings.optimizer,
         settings.seed,
-        channels_last=channels_last(settings, trainer),
+        channels_last=settings.trainer.channels_last,
         compile_model=settings.trainer.compile,
     )
     return _Parts(data, classifier, trainer, history, checkpoints)

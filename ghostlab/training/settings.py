@@ -59,7 +59,7 @@ class TrainerConfig:
     precision: str
     accumulate: int
     clip: float | None
-    channels_last: bool | None
+    channels_last: bool
     compile: bool
     grad_checkpointing: bool
     sync_batchnorm: bool

@@ -36,6 +36,7 @@ def sixteen_bit() -> Image.Image:
     return Image.fromarray(ramp)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("image", "suffix", "top"),
     [
@@ -87,10 +88,24 @@ def test_exif_orientation_is_applied(
     assert np.abs(np.subtract(read.getpixel((2, 2)), corner)).max() <= 6
 
 
-def test_damaged_exif_data_does_not_matter(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("exif", "size"),
+    [
+        param(b"not a TIFF header", (40, 20), id="no-header"),
+        # orientation 6, and the type of the maker's name (0x10F, "maker") written over
+        param(
+            b"MM\0*\0\0\0\x08\0\x02\x01\x07\0\x02\0\0\0\x06\0\0\0&\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0maker\0",
+            (20, 40),
+            id="wrong-type",
+        ),
+    ],
+)
+def test_damaged_exif_data_does_not_make_an_image_unreadable(
+    tmp_path: Path, exif: bytes, size: tuple[int, int]
+) -> None:
     path = tmp_path / "photo.jpg"
-    two_colours().save(path, exif=b"Exif\0\0not a TIFF header", quality=95)
-    assert read_image(str(path)).size == (40, 20)
+    two_colours().save(path, exif=b"Exif\0\0" + exif, quality=95)
+    assert read_image(str(path)).size == size
 
 
 def jpeg() -> bytes:

@@ -60,13 +60,17 @@ def test_flip_mirrors_half_of_the_images_and_does_nothing_else() -> None:
 def test_padded_crop_moves_the_image_by_at_most_the_padding() -> None:
     image = Image.new("RGB", (8, 8))
     image.putpixel((4, 4), (255, 255, 255))
-    places = {tuple(one[0].nonzero()[0].tolist()) for one in outcomes(replace(PLAIN, crop="padded", crop_padding=1), image)}
+    places = {
+        tuple(one[0].nonzero()[0].tolist()) for one in outcomes(replace(PLAIN, crop="padded", crop_padding=1), image)
+    }
     assert places == {(row, column) for row in (3, 4, 5) for column in (3, 4, 5)}
 
 
 def test_resized_crop_takes_at_least_the_scale() -> None:
     ramp = Image.fromarray(np.tile(np.arange(100, dtype=np.uint8), (100, 1))).convert("RGB")
-    widths = [(one.max() - one.min()).item() * 255 for one in outcomes(replace(PLAIN, crop="resized", crop_scale=0.9), ramp)]
+    widths = [
+        (one.max() - one.min()).item() * 255 for one in outcomes(replace(PLAIN, crop="resized", crop_scale=0.9), ramp)
+    ]
     assert min(widths) > 70  # of 100 columns; the aspect of 3/4 leaves sqrt(0.9 * 3/4) = 82 of them
     widths = [(one.max() - one.min()).item() * 255 for one in outcomes(replace(PLAIN, crop="resized"), ramp)]
     assert min(widths) < 50

@@ -12,7 +12,7 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def randomised() -> Callable[[nn.Module], nn.Module]:
     """Give every batch norm values that a trained one could have, so that no mistake hides behind ones and zeros."""
 

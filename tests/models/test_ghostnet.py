@@ -58,11 +58,12 @@ class TestShapes:
     @pytest.mark.parametrize("name", VERSIONS)
     @pytest.mark.parametrize(
         "size",
-        [pytest.param(size, id="x".join(map(str, size))) for size in [(16, 16), (17, 31), (32, 32), (33, 80), (97, 64)]],
+        [
+            pytest.param(size, id="x".join(map(str, size)))
+            for size in [(16, 16), (17, 31), (32, 32), (33, 80), (97, 64)]
+        ],
     )
-    def test_a_batch_of_one_of_any_size(
-        self, networks: dict[str, nn.Module], name: str, size: tuple[int, int]
-    ) -> None:
+    def test_a_batch_of_one_of_any_size(self, networks: dict[str, nn.Module], name: str, size: tuple[int, int]) -> None:
         with torch.no_grad():
             logits = networks[name](torch.randn(1, 3, *size))
         assert logits.shape == (1, 10)
@@ -84,11 +85,11 @@ class TestShapes:
     def test_other_input_channels(self) -> None:
         assert small(in_chans=1).eval()(torch.randn(2, 1, 32, 32)).shape == (2, 10)
 
-    @pytest.mark.parametrize("width", [pytest.param(w, id=str(w)) for w in (0.1, 0.35, 0.77)])
-    def test_any_width_fuses(self, width: float, randomised: Randomise) -> None:
-        model = randomised(small("ghostnetv3", width=width)).double().eval()
-        fused, _ = ghostlab.fuse(model)
+    def test_a_width_at_which_a_primary_convolution_has_an_identity_branch_fuses(self, randomised: Randomise) -> None:
+        model = randomised(small("ghostnetv3", width=0.35)).double().eval()
+        assert model.blocks[1][0].ghost1.primary_conv[0].identity is not None
         images = torch.randn(2, 3, 40, 56, dtype=torch.float64)
+        fused, _ = ghostlab.fuse(model, images)
         with torch.no_grad():
             torch.testing.assert_close(fused(images), model(images), atol=1e-12, rtol=1e-10)
 
@@ -224,7 +225,9 @@ class TestTimmInterface:
         features = model(torch.randn(1, 3, 64, 96))
         reductions = [stem_stride * step for step in (1, 2, 4, 8, 16)]
         assert model.feature_info.reduction() == reductions
-        sizes = [(channels, 64 // r, 96 // r) for channels, r in zip(model.feature_info.channels(), reductions)]
+        sizes = [
+            (channels, 64 // r, 96 // r) for channels, r in zip(model.feature_info.channels(), reductions, strict=True)
+        ]
         assert [tuple(feature.shape[1:]) for feature in features] == sizes
 
     def test_features_are_those_of_the_last_block_of_each_resolution(self) -> None:
@@ -265,9 +268,8 @@ class TestTimmInterface:
 
 
 class TestTools:
-    @pytest.mark.parametrize("name", VERSIONS)
-    def test_compiles_as_one_graph(self, name: str, networks: dict[str, nn.Module]) -> None:
-        model, images = networks[name], torch.randn(2, 3, 33, 40)
+    def test_compiles_as_one_graph(self, networks: dict[str, nn.Module]) -> None:
+        model, images = networks["ghostnetv3"], torch.randn(2, 3, 33, 40)
         compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
         with torch.no_grad():
             torch.testing.assert_close(compiled(images), model(images), atol=1e-5, rtol=1e-4)
@@ -312,7 +314,7 @@ class TestTools:
         torch.testing.assert_close(traced(images), networks["ghostnetv2"](images))
 
     def test_is_exported_with_any_size(self, networks: dict[str, nn.Module]) -> None:
-        size = {2: torch.export.Dim("height", min=64, max=512), 3: torch.export.Dim("width", min=64, max=512)}
-        program = torch.export.export(networks["ghostnetv2"], (torch.randn(1, 3, 64, 96),), dynamic_shapes=(size,))
-        images = torch.randn(1, 3, 81, 70)
+        size = {2: torch.export.Dim("height", min=97, max=512), 3: torch.export.Dim("width", min=97, max=512)}
+        program = torch.export.export(networks["ghostnetv2"], (torch.randn(1, 3, 128, 160),), dynamic_shapes=(size,))
+        images = torch.randn(1, 3, 131, 97)
         torch.testing.assert_close(program.module()(images), networks["ghostnetv2"](images), atol=1e-5, rtol=1e-4)

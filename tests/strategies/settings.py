@@ -6,9 +6,7 @@ from typing import Any
 
 from ghostlab.strategies.base import Task
 
-TASK = Task(
-    num_classes=4, image_size=16, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2), epochs=2, steps_per_epoch=5
-)
+TASK = Task(num_classes=4, image_size=16, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2), epochs=2, steps_per_epoch=5)
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "baseline": {},
