@@ -31,7 +31,7 @@ def guarded(command: Callable[[], object]) -> int:
         command()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return 1
     except Exception as error:
         code = exit_code(error)
         if code is None or debugging:

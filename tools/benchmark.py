@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -35,7 +36,9 @@ def strategies(names: list[str], repeats: int, overrides: list[str]) -> None:
         for job in track(range(repeats * len(names)), "benchmark", console=Console(stderr=True)):
             seed, name = job // len(names), names[job % len(names)]
             measured[name].append(one_run(name, seed, Path(folder), overrides))
-    table = [{"strategy": name, **against(measured["baseline"], runs)} for name, runs in measured.items()]
+    table: list[dict[str, Any]] = [
+        {"strategy": name, **against(measured["baseline"], runs)} for name, runs in measured.items()
+    ]
     write_text(OUT, json.dumps({"overrides": overrides, "repeats": repeats, "rows": table}, indent=2) + "\n")
     show(table, overrides)
 
@@ -61,7 +64,7 @@ def against(baseline: list[dict[str, float]], runs: list[dict[str, float]]) -> d
     return {"images_per_second": statistics.median(1 / run["seconds"] for run in runs), **ratios}
 
 
-def show(rows: list[dict[str, float]], overrides: list[str]) -> None:
+def show(rows: list[dict[str, Any]], overrides: list[str]) -> None:
     """Print the table."""
     table = Table(title=" ".join(["training cost of strategies", *overrides]))
     for column in ("strategy", "images/s", "train time", "peak memory"):

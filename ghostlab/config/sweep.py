@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -11,7 +12,7 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig
 
 from ghostlab.config.compose import compose
-from ghostlab.config.messages import one_line
+from ghostlab.config.messages import exit_code, one_line
 
 __all__ = ["CheckSweep", "jobs"]
 
@@ -26,8 +27,12 @@ class CheckSweep(Callback):
             for overrides in jobs(config):
                 parse(compose(overrides))
         except Exception as error:
+            code = exit_code(error)
+            if code is None:
+                raise
             # Hydra turns exceptions of callbacks into warnings; only leaving the program stops the sweep.
-            raise SystemExit(one_line(error)) from None
+            print(one_line(error), file=sys.stderr)
+            sys.exit(code)
 
 
 def jobs(config: DictConfig) -> list[list[str]]:

@@ -51,8 +51,8 @@ def write_fused(
         "class_names": config["data"].get("class_names"),
         "preprocessing": preprocessing,
         "folded": asdict(report),
-        "before": asdict(counts[0]),
-        "after": asdict(counts[1]),
+        "before": counts[0]._asdict(),
+        "after": counts[1]._asdict(),
         "accuracy": asdict(accuracy) if accuracy else None,
     }
     write_text(folder / "fused.json", json.dumps(description, indent=2) + "\n")

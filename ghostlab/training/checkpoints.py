@@ -10,6 +10,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from ghostlab.files import write_file
+from ghostlab.training.classifier import as_classifier
 
 __all__ = ["Checkpoints"]
 
@@ -29,7 +30,7 @@ class Checkpoints(Checkpoint):
         return self.folder / "last.ckpt"
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        top1 = pl_module.row["top1"]  # type: ignore[index, operator]
+        top1 = as_classifier(pl_module).row["top1"]
         improved = top1 > self.best_top1
         if improved:
             self.best_top1, self.best_epoch = top1, trainer.current_epoch + 1

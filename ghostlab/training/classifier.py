@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -20,7 +20,7 @@ from ghostlab.training.loss_log import LossLog
 from ghostlab.training.scores import Scores
 from ghostlab.training.settings import OptimizerConfig
 
-__all__ = ["Classifier"]
+__all__ = ["Classifier", "as_classifier"]
 
 CHECK_EVERY = 50
 """Steps between looks at the loss on a GPU, where every look waits for it."""
@@ -99,7 +99,7 @@ class Classifier(LightningModule):
             self.losses.update({"val_loss": torch.tensor(chosen["val_loss"])}, self.global_step)
             self.losses.check()
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = create_optimizer_v2(self.model, **self.optimizer_config.timm_options())
         factors = [factor for s in self.strategies if (factor := s.lr_factor(self.task)) is not None]
         schedule = LambdaLR(optimizer, factors[0] if factors else lambda step: 1.0)
@@ -119,6 +119,12 @@ class Classifier(LightningModule):
         if targets.ndim == 1:
             targets = F.one_hot(targets, self.task.num_classes).float()
         return self._mixers[int(torch.randint(len(self._mixers), ()))](images, targets)
+
+
+def as_classifier(module: LightningModule) -> Classifier:
+    """The module that a callback was called with, by its type."""
+    assert isinstance(module, Classifier)
+    return module
 
 
 def _product_of_weights(strategies: list[Strategy]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_only
 
 from ghostlab.files import write_text
+from ghostlab.training.classifier import as_classifier
 from ghostlab.training.memory import peak_memory_mb, reset_peak_memory
 
 __all__ = ["History"]
@@ -58,11 +59,11 @@ class History(Callback):
         now = time.perf_counter()
         self.seconds, self._since = self.seconds + now - self._since, now
         self.peak_memory_mb = max(self.peak_memory_mb, peak_memory_mb(pl_module.device))
-        rates = trainer.optimizers[0].param_groups[0]["lr"]
-        row = {"epoch": trainer.current_epoch + 1, **pl_module.row, "lr": rates}  # type: ignore[dict-item]
+        figures = as_classifier(pl_module).row
+        row = {"epoch": trainer.current_epoch + 1, **figures, "lr": trainer.optimizers[0].param_groups[0]["lr"]}
         self.rows.append({**row, "images_per_second": self._images_per_second, "seconds": self.seconds})
         for logger in trainer.loggers:
-            logger.log_metrics(pl_module.row, step=trainer.global_step)  # type: ignore[arg-type]
+            logger.log_metrics(figures, step=trainer.global_step)
         self._write()
 
     def state_dict(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.utilities import rank_zero_only
 
+from ghostlab.training.classifier import as_classifier
 from ghostlab.training.history import History
 
 __all__ = ["EpochLines", "ProgressBar", "duration", "figures"]
@@ -47,10 +48,8 @@ class ProgressBar(RichProgressBar):
         now = time.perf_counter()
         if now - self._read_at > REFRESH_SECONDS or trainer.fit_loop.epoch_loop.done:
             self._read_at = now
-            losses = pl_module.losses.means()  # type: ignore[union-attr, operator]
-            top1 = pl_module.row.get("top1")  # type: ignore[union-attr, operator]
-            left = _seconds_left(trainer, self.history)
-            text = figures(losses, top1, self.history.images_per_second)
+            classifier, left = as_classifier(pl_module), _seconds_left(trainer, self.history)
+            text = figures(classifier.losses.means(), classifier.row.get("top1"), self.history.images_per_second)
             self._figures = {"": text + (f"  {duration(left)} left" if left else "")}
         return self._figures
 
@@ -70,7 +69,7 @@ class EpochLines(Callback):
     @rank_zero_only
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         row = self.history.rows[-1]
-        losses = pl_module.losses.means()  # type: ignore[union-attr, operator]
+        losses = as_classifier(pl_module).losses.means()
         left = _seconds_left(trainer, self.history)
         print(
             f"epoch {row['epoch']}/{trainer.max_epochs}  {figures(losses, row['top1'], row['images_per_second'])}"

@@ -96,11 +96,19 @@ def _train(settings: Settings, parts: _Parts) -> dict[str, Any]:
     if settings.force or settings.resume == "never":
         _clear(settings.folder)
     _write_config(settings, parts.data)
-    checkpoint = _resumable(parts.checkpoints.last)
-    parts.trainer.fit(parts.classifier, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
-    if parts.trainer.interrupted:
-        raise KeyboardInterrupt
+    _fit(parts)
     return _finish(settings, parts)
+
+
+def _fit(parts: _Parts) -> None:
+    checkpoint = _resumable(parts.checkpoints.last)
+    try:
+        parts.trainer.fit(parts.classifier, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
+    except torch.OutOfMemoryError:
+        raise RunError("out of memory: try a smaller data.batch_size or trainer.grad_checkpointing=true") from None
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        finished = len(parts.history.rows)
+        raise RunError(f"interrupted after {finished} finished epochs; the same command goes on from there") from None
 
 
 def _finish(settings: Settings, parts: _Parts) -> dict[str, Any]:

@@ -46,7 +46,7 @@ QUICK = ("data.image_size=16", "trainer.max_epochs=1", "model.width=0.1", "train
         param(["trainer.accelerator=tpux"], "trainer.accelerator=tpux", id="accelerator"),
         param(["lr=3"], "no key 'lr'", id="top-level-key"),
         param(["strategy"], "'strategy' is not of the form key=value", id="no-value"),
-        param(["-m", "strategy=baseline,kd", "strategy.kd.alpha=2"], "strategy.kd.alpha", id="sweep-value"),
+        param(["-m", "strategy=kd,kd+ema", "strategy.kd.alpha=0.5,2"], "strategy.kd.alpha=2", id="sweep-value"),
         param(["-m", "strategy=baseline,kd+repram"], "no strategy 'repram'", id="sweep-name"),
     ],
 )

@@ -1,0 +1,95 @@
+"""tools/fuse.py on a real run: what it prints and writes, and that the files open again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import ghostlab
+from ghostlab.config import compose
+from ghostlab.models.runs import open_run
+from ghostlab.training.run import run
+from tests.conftest import Command
+
+QUICK = ["data.image_size=16", "model.width=0.1", "trainer.accelerator=cpu", "trainer.max_epochs=2"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    outputs = tmp_path_factory.mktemp("outputs")
+    run(compose([*QUICK, "strategy=reparam+ema", f"outputs={outputs}"]))
+    [result] = outputs.rglob("result.json")
+    return result.parent
+
+
+def test_a_run_is_fused_with_proof_and_the_accuracy_it_was_reported_with(command: Command, trained: Path) -> None:
+    done = command("tools/fuse.py", str(trained))
+    assert done.returncode == 0, done.stderr
+    assert "68 grown (204 branches, 36 scale, 32 identity), 54 plain; left as they are: 0" in done.stdout
+    described = json.loads((trained / "fused.json").read_text())
+    result = json.loads((trained / "result.json").read_text())
+    assert described["accuracy"]["before"] == pytest.approx(result["top1_ema"])
+    assert described["accuracy"]["after"] == pytest.approx(result["top1_ema"], abs=0.3)
+    assert described["after"] == {"params": result["params_deploy"], "macs": result["macs_deploy"]}
+    assert described["before"]["params"] == result["params_train"]
+    assert described["folded"]["difference64"] < 1e-9
+    assert described["preprocessing"]["input_size"] == [3, 16, 16]
+    assert described["class_names"] == [str(digit) for digit in range(10)]
+
+
+def test_the_fused_file_opens_again_and_answers_the_same(command: Command, trained: Path, tmp_path: Path) -> None:
+    assert command("tools/fuse.py", str(trained), "--out", str(tmp_path / "out")).returncode == 0
+    described = json.loads((tmp_path / "out" / "fused.json").read_text())
+    model = ghostlab.create_model(**described["model"], num_classes=described["num_classes"])
+    fused = ghostlab.load_weights(model, tmp_path / "out" / "fused.safetensors").eval()
+    assert not [name for name, _ in fused.named_modules() if name.endswith("running_mean")]
+    images = torch.randn(4, 3, 16, 16)
+    original, _ = open_run(trained)
+    torch.testing.assert_close(fused(images), original(images), rtol=1e-4, atol=1e-4)
+
+
+def test_a_checkpoint_of_a_run_is_fused_as_well(command: Command, trained: Path, tmp_path: Path) -> None:
+    done = command("tools/fuse.py", str(trained / "checkpoints" / "best.ckpt"), "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "fused.safetensors").exists()
+
+
+def broken_copy(trained: Path, folder: Path) -> Path:
+    shutil.copytree(trained, folder, ignore=shutil.ignore_patterns("fused.*"))
+    return folder
+
+
+def test_a_truncated_checkpoint_is_named_and_nothing_is_written(
+    command: Command, trained: Path, tmp_path: Path
+) -> None:
+    folder = broken_copy(trained, tmp_path / "run")
+    last = folder / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    done = command("tools/fuse.py", str(folder))
+    assert done.returncode == 1
+    assert "last.ckpt" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(folder.glob("fused*"))
+
+
+def test_a_proof_that_fails_writes_nothing(command: Command, trained: Path, tmp_path: Path) -> None:
+    folder = broken_copy(trained, tmp_path / "run")
+    last = folder / "checkpoints" / "last.ckpt"
+    saved = torch.load(last, weights_only=True)
+    saved["state_dict_ema"]["conv_stem.weight"][0, 0, 0, 0] = float("nan")
+    torch.save(saved, last)
+    done = command("tools/fuse.py", str(folder))
+    assert done.returncode == 1
+    assert "differs from the original" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(folder.glob("fused*"))
+
+
+def test_what_is_no_run_is_bad_usage(command: Command, tmp_path: Path) -> None:
+    done = command("tools/fuse.py", str(tmp_path))
+    assert done.returncode == 2
+    assert "not a run folder or a checkpoint in one" in done.stderr
