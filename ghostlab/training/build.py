@@ -20,7 +20,7 @@ from ghostlab.training.history import History
 from ghostlab.training.progress import EpochLines, ProgressBar
 from ghostlab.training.settings import Settings
 
-__all__ = ["build_data", "build_model", "build_task", "build_trainer"]
+__all__ = ["build_data", "build_model", "build_task", "build_trainer", "change_model"]
 
 
 def build_data(settings: Settings) -> DataModule:
@@ -40,12 +40,16 @@ def build_task(settings: Settings, data: DataModule) -> Task:
 
 
 def build_model(settings: Settings, task: Task) -> nn.Module:
-    """The student with freshly drawn weights, as all strategies want it; the same for the same seed."""
+    """The student as it will be deployed, with freshly drawn weights, the same for the same seed."""
     torch.manual_seed(settings.seed)
     options = {key: value for key, value in settings.model.items() if key != "name" and value is not None}
     for strategy in settings.strategies:
         options |= strategy.model_options()
-    model = create_model(settings.model["name"], num_classes=task.num_classes, **options)
+    return create_model(settings.model["name"], num_classes=task.num_classes, **options)
+
+
+def change_model(model: nn.Module, settings: Settings, task: Task) -> nn.Module:
+    """The student as all strategies want it for training."""
     for strategy in settings.strategies:
         model = strategy.change_model(model, task)
     if settings.trainer.grad_checkpointing:

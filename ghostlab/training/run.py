@@ -23,7 +23,7 @@ from ghostlab.data import DataModule
 from ghostlab.errors import RunError, UsageError
 from ghostlab.files import write_text
 from ghostlab.training import report
-from ghostlab.training.build import build_data, build_model, build_task, build_trainer
+from ghostlab.training.build import build_data, build_model, build_task, build_trainer, change_model
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.history import History
@@ -34,28 +34,31 @@ from ghostlab.training.settings import Settings, parse
 __all__ = ["run"]
 
 
-def run(cfg: DictConfig, wait: bool = False) -> dict[str, Any]:
+def run(cfg: DictConfig, as_teacher: bool = False) -> dict[str, Any]:
     """Train what ``cfg`` describes, or go on with it, and return the content of its ``result.json``.
 
-    A finished run is not trained again. ``wait`` waits for another process that is training the same run, which is an
-    error otherwise. Raises ``UsageError`` for a wrong configuration and ``RunError`` for what fails on the way.
+    A finished run is not trained again. A teacher, which several runs may want at once, waits for another process that
+    is training it; that is an error otherwise, and its results are not printed. Raises ``UsageError`` for a wrong
+    configuration and ``RunError`` for what fails on the way.
     """
     settings = parse(cfg)
     _quieten()
-    if result := _finished(settings):
-        return result
-    run_parts = _prepare(settings, cfg)
-    with _alone_in(settings.folder, wait):
-        # Another process may have finished it since.
-        return _finished(settings) or _train(settings, run_parts)
+    result = _finished(settings)
+    if result is None:
+        parts = _prepare(settings, cfg)
+        with _alone_in(settings.folder, wait=as_teacher):
+            # Another process may have finished it since.
+            result = _finished(settings) or _train(settings, parts)
+        if not as_teacher:
+            report.result(settings.folder, result)
+    elif not as_teacher:
+        report.already_finished(settings.folder, result)
+    return result
 
 
 def _finished(settings: Settings) -> dict[str, Any] | None:
     _refuse_other_run(settings)
-    result = None if settings.force else read_result(settings.folder)
-    if result:
-        report.already_finished(settings.folder, result)
-    return result
+    return None if settings.force else read_result(settings.folder)
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ def _prepare(settings: Settings, cfg: DictConfig) -> _Parts:
     task = build_task(settings, data)
     model = build_model(settings, task)
     report.header(settings, data, model)
+    model = change_model(model, settings, task)
     history = History(settings.folder / "metrics.csv")
     checkpoints = Checkpoints(settings.folder / "checkpoints")
     trainer = build_trainer(settings, history, checkpoints)
@@ -118,7 +122,6 @@ def _finish(settings: Settings, parts: _Parts) -> dict[str, Any]:
         title = f"{settings.model['name']}  {settings.strategy}  {settings.data.name}  seed {settings.seed}"
         draw_curves(parts.history, title, settings.folder / "curves.png")
         write_result(settings.folder, result)
-        report.result(settings.folder, result)
     return result
 
 

@@ -33,7 +33,7 @@ class RunServices:
     def default_teacher(self) -> Path:
         cfg = teacher_config(self.cfg)
         report.say(f"teacher   {cfg.model.name} for {cfg.data.name}, trained once and kept in {run_folder(cfg)}")
-        self.train(cfg, wait=True)
+        self.train(cfg, as_teacher=True)
         return run_folder(cfg)
 
     def evaluate(self, model: nn.Module) -> float:

@@ -29,7 +29,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_is_fused_with_proof_and_the_accuracy_it_was_reported_with(command: Command, trained: Path) -> None:
     done = command("tools/fuse.py", str(trained))
     assert done.returncode == 0, done.stderr
-    assert "68 grown (204 branches, 36 scale, 32 identity), 54 plain; left as they are: 0" in done.stdout
+    # At this width three primary convolutions have as many outputs as inputs, so they have an identity branch, too.
+    assert "68 grown (204 branches, 36 scale, 35 identity), 54 plain; left as they are: 0" in done.stdout
     described = json.loads((trained / "fused.json").read_text())
     result = json.loads((trained / "result.json").read_text())
     assert described["accuracy"]["before"] == pytest.approx(result["top1_ema"])
@@ -84,8 +85,7 @@ def test_a_proof_that_fails_writes_nothing(command: Command, trained: Path, tmp_
     torch.save(saved, last)
     done = command("tools/fuse.py", str(folder))
     assert done.returncode == 1
-    assert "differs from the original" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert "differs from the original" in done.stderr.splitlines()[-1]
     assert not list(folder.glob("fused*"))
 
 

@@ -134,9 +134,9 @@ def test_a_nan_loss_names_step_and_term_and_keeps_the_checkpoint_before(monkeypa
     ],
 )
 def test_every_way_to_train_learns(overrides: list[str]) -> None:
-    rows = run(compose([*QUICK, *overrides]))
-    assert rows["top1"] > 15
-    assert rows["epochs"] == 2
+    folder = folder_of(run(compose([*QUICK, *overrides])))
+    first, second = csv.DictReader((folder / "metrics.csv").open())
+    assert float(second["loss"]) < float(first["loss"])
 
 
 def test_no_weight_decay_on_batch_norms_and_biases() -> None:
