@@ -7,6 +7,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.callbacks.progress.rich_progress import RichProgressBarTheme
 from pytorch_lightning.utilities import rank_zero_only
 
 from ghostlab.training.classifier import as_classifier
@@ -18,12 +19,16 @@ REFRESH_SECONDS = 0.5
 """Reading the running loss waits for a GPU, so the bar's figures are renewed by time and not by step."""
 
 
-def figures(losses: dict[str, float], top1: float | None, images_per_second: float) -> str:
-    """``loss 0.412 (ce 0.30 kd 0.52)  top-1 95.8  612 images/s``."""
-    terms = " ".join(f"{name} {value:.3f}" for name, value in losses.items() if name != "loss")
-    text = f"loss {losses['loss']:.3f} ({terms})  " if losses else ""
-    accuracy = f"top-1 {top1:.1f}  " if top1 is not None else ""
-    return f"{text}{accuracy}{images_per_second:,.0f} images/s"
+def figures(losses: dict[str, float], top1: float | None, images_per_second: float, left: float) -> dict[str, str]:
+    """``loss 0.412 (ce 0.300 kd 0.524)``, ``top-1 95.8``, ``images/s 612``, ``left 2 min 41 s``, as far as known."""
+    shown = {}
+    if losses:
+        terms = " ".join(f"{name} {value:.3f}" for name, value in losses.items() if name != "loss")
+        shown["loss"] = f"{losses['loss']:.3f} ({terms})"
+    if top1 is not None:
+        shown["top-1"] = f"{top1:.1f}"
+    shown["images/s"] = f"{images_per_second:,.0f}"
+    return shown | ({"left": duration(left)} if left else {})
 
 
 def duration(seconds: float) -> str:
@@ -39,7 +44,7 @@ class ProgressBar(RichProgressBar):
     """Lightning's rich bar with loss terms, the last top-1, images per second and the time left for the whole run."""
 
     def __init__(self, history: History) -> None:
-        super().__init__(leave=True)
+        super().__init__(leave=True, theme=RichProgressBarTheme(metrics_text_delimiter="  "))
         self.history = history
         self._figures: dict[Any, Any] = {}
         self._read_at = 0.0
@@ -47,10 +52,13 @@ class ProgressBar(RichProgressBar):
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[Any, Any]:
         now = time.perf_counter()
         if now - self._read_at > REFRESH_SECONDS or trainer.fit_loop.epoch_loop.done:
-            self._read_at = now
-            classifier, left = as_classifier(pl_module), _seconds_left(trainer, self.history)
-            text = figures(classifier.losses.means(), classifier.row.get("top1"), self.history.images_per_second)
-            self._figures = {"": text + (f"  {duration(left)} left" if left else "")}
+            self._read_at, classifier = now, as_classifier(pl_module)
+            self._figures = figures(
+                classifier.losses.means(),
+                classifier.row.get("top1"),
+                self.history.images_per_second,
+                _seconds_left(trainer, self.history),
+            )
         return self._figures
 
     def configure_columns(self, trainer: Trainer) -> list[Any]:
@@ -69,13 +77,14 @@ class EpochLines(Callback):
     @rank_zero_only
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         row = self.history.rows[-1]
-        losses = as_classifier(pl_module).losses.means()
-        left = _seconds_left(trainer, self.history)
-        print(
-            f"epoch {row['epoch']}/{trainer.max_epochs}  {figures(losses, row['top1'], row['images_per_second'])}"
-            + (f"  {duration(left)} left" if left else ""),
-            flush=True,
+        shown = figures(
+            as_classifier(pl_module).losses.means(),
+            row["top1"],
+            row["images_per_second"],
+            _seconds_left(trainer, self.history),
         )
+        text = "  ".join(f"{name} {value}" for name, value in shown.items())
+        print(f"epoch {row['epoch']}/{trainer.max_epochs}  {text}", flush=True)
 
 
 def _seconds_left(trainer: Trainer, history: History) -> float:

@@ -82,16 +82,15 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def draw_curves(history: History, title: str, file: Path) -> None:
-    """Draw loss and top-1 over the epochs."""
+def draw_curves(history: History, terms: list[str], title: str, file: Path) -> None:
+    """Draw the loss ``terms`` and top-1 over the epochs."""
     from matplotlib.figure import Figure  # half a second to import, needed once a run
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    names = {name for row in history.rows for name in row}
-    losses = [name for name in ("loss", "ce", "kd", "val_loss") if name in names]
+    accuracies = sorted(name for name in history.rows[-1] if name.startswith("top1_"))
     epochs = [row["epoch"] for row in history.rows]
-    for axes, series in ((left, losses), (right, sorted(n for n in names if n.startswith("top1_")))):
+    for axes, series in ((left, [*terms, "val_loss"]), (right, accuracies)):
         for name in series:
             axes.plot(epochs, [row[name] for row in history.rows], "o-", markersize=3, label=name)
         axes.set_xlabel("epoch")

@@ -120,7 +120,7 @@ def _finish(settings: Settings, parts: _Parts) -> dict[str, Any]:
     result["skipped_images"] = parts.data.skipped
     if parts.trainer.is_global_zero:
         title = f"{settings.model['name']}  {settings.strategy}  {settings.data.name}  seed {settings.seed}"
-        draw_curves(parts.history, title, settings.folder / "curves.png")
+        draw_curves(parts.history, parts.classifier.losses.names, title, settings.folder / "curves.png")
         write_result(settings.folder, result)
     return result
 

@@ -89,3 +89,11 @@ def test_what_cannot_be_joined_is_refused_in_one_line(typed: str, message: str) 
 )
 def test_a_set_of_strategies_has_one_name(typed: str, name: str) -> None:
     assert strategy_name(compose([f"strategy={typed}"])) == name
+
+
+def test_the_published_recipe_composes_and_yields_to_the_command_line() -> None:
+    cfg = compose(["experiment=ghostnetv2_official", "data.root=/images", "trainer.devices=1"])
+    assert set(cfg.strategy) == {"step", "ema", "randaugment", "erasing", "smoothing"}
+    assert (cfg.optimizer.name, cfg.optimizer.lr, cfg.optimizer.eps) == ("rmsprop", 0.064, 1e-3)
+    assert (cfg.trainer.max_epochs, cfg.trainer.devices) == (450, 1)
+    assert cfg.strategy.step.warmup_factor * cfg.optimizer.lr == pytest.approx(1e-6)
