@@ -63,6 +63,7 @@ def build_trainer(settings: Settings, history: History, checkpoints: Checkpoints
     on_terminal = sys.stdout.isatty()
     shown: Callback = ProgressBar(history) if on_terminal else EpochLines(history)
     own = [callback for s in settings.strategies for callback in s.callbacks()]
+    logger = _tensorboard(settings) if wanted.tensorboard else False
     try:
         return Trainer(
             max_epochs=wanted.max_epochs,
@@ -73,7 +74,7 @@ def build_trainer(settings: Settings, history: History, checkpoints: Checkpoints
             accumulate_grad_batches=wanted.accumulate,
             gradient_clip_val=wanted.clip,
             sync_batchnorm=wanted.sync_batchnorm,
-            logger=_tensorboard(settings) if wanted.tensorboard else False,
+            logger=logger,
             callbacks=[*own, history, shown, checkpoints],
             use_distributed_sampler=False,
             num_sanity_val_steps=0,

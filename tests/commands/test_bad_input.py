@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,13 @@ def test_bad_usage_is_one_line_and_exit_2(command, tmp_path: Path, arguments: li
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.returncode == 2
     assert not list(tmp_path.rglob("seed*"))
+
+
+@pytest.mark.skipif(find_spec("tensorboard") is not None, reason="tensorboard is installed")
+def test_a_missing_extra_is_named(command) -> None:
+    done = command("train.py", "trainer.tensorboard=true", *QUICK)
+    assert done.returncode == 2
+    assert done.stderr == "trainer.tensorboard=true: needs `pip install 'ghostlab[tensorboard]'`\n"
 
 
 def image_folder(root: Path, broken: bool = False) -> Path:

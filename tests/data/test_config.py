@@ -33,7 +33,7 @@ def test_a_file_names_every_field_in_order_and_is_accepted(path: Path) -> None:
     assert list(given) == [f.name for f in fields(DataConfig)]
     cfg = DataConfig(**given)
     assert cfg.name == path.stem
-    assert cfg.stem_stride == (1 if cfg.image_size <= 64 else 2)
+    assert cfg.stem_stride == (1 if cfg.image_size <= 32 else 2)
     assert (CONF / "model" / f"{cfg.teacher.model}.yaml").exists()  # type: ignore[union-attr]
 
 

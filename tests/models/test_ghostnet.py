@@ -313,6 +313,9 @@ class TestTools:
         traced = torch.fx.symbolic_trace(networks["ghostnetv2"])
         torch.testing.assert_close(traced(images), networks["ghostnetv2"](images))
 
+    @pytest.mark.skipif(
+        torch.__version__ < "2.12", reason="torch 2.11 demands sizes that every stride divides in a dynamic export"
+    )
     def test_is_exported_with_any_size(self, networks: dict[str, nn.Module]) -> None:
         size = {2: torch.export.Dim("height", min=97, max=512), 3: torch.export.Dim("width", min=97, max=512)}
         program = torch.export.export(networks["ghostnetv2"], (torch.randn(1, 3, 128, 160),), dynamic_shapes=(size,))
