@@ -104,6 +104,9 @@ class DataModule(LightningDataModule):
         """Full batches of randomly transformed images, in an order of their own each epoch."""
         transform = train_transform(self.cfg, self.image_transforms, self.tensor_transforms)
         order = TrainOrder(self.train_size, self.seed)
+        # When a run is resumed, Lightning starts the workers before it calls set_epoch.
+        if self.trainer:
+            order.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
         return self._loader(
             Samples(self.train_source, transform), sampler=order, batch_size=self.cfg.batch_size, drop_last=True
         )

@@ -15,13 +15,13 @@ from pytest import param
 ROOT = Path(__file__).parents[2]
 JOB = [
     *("strategy=ema+cosine+mixup+droppath+randaugment+erasing", "model.width=0.1", "data.image_size=16"),
-    *("data.workers=0", "trainer.max_epochs=4", "trainer.accelerator=cpu"),
+    *("trainer.max_epochs=4", "trainer.accelerator=cpu"),
 ]
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Path, workers: int = 0) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, str(ROOT / "train.py"), *JOB]
+    command = [sys.executable, str(ROOT / "train.py"), *JOB, f"data.workers={workers}"]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -49,20 +49,24 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.T
 
 
 @pytest.mark.parametrize(
-    ("epochs", "pause"),
-    [param(1, 0.0, id="while-an-epoch-is-saved"), param(2, 0.35, id="within-an-epoch")],
+    ("epochs", "pause", "workers"),
+    [
+        param(1, 0.0, 0, id="while-an-epoch-is-saved"),
+        param(2, 0.35, 0, id="within-an-epoch"),
+        param(2, 0.35, 2, id="with-loading-processes"),
+    ],
 )
 def test_a_killed_run_ends_with_the_same_weights(
-    uninterrupted: dict[str, torch.Tensor], tmp_path: Path, epochs: int, pause: float
+    uninterrupted: dict[str, torch.Tensor], tmp_path: Path, epochs: int, pause: float, workers: int
 ) -> None:
-    process = start(tmp_path)
+    process = start(tmp_path, workers)
     wait_for_epochs(process, epochs)
     time.sleep(pause)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not list(tmp_path.rglob("result.json"))
     resumable = bool(list(tmp_path.rglob("last.ckpt")))
-    again = start(tmp_path)
+    again = start(tmp_path, workers)
     output, errors = again.communicate(timeout=300)
     assert again.returncode == 0, errors
     assert ("resuming after epoch" in output) == resumable
