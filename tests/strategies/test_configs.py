@@ -23,7 +23,7 @@ HEADINGS = [
     "Functional use",
     "Reference",
 ]
-COST = "Cost: see the table of `tools/benchmark.py strategies`"
+COST = r"\n## Cost\n\d\.\d\d times the training time and \d\.\d\d times the peak memory .*\n.*\n`.*tools/benchmark.py strategies "
 
 
 def knobs(name: str) -> dict[str, Any]:
@@ -59,10 +59,10 @@ def test_the_config_of_a_recipe_is_its_list(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*STRATEGIES, *RECIPES])
-def test_a_card_has_the_fixed_headings_and_a_line_for_the_cost(name: str) -> None:
+def test_a_card_has_the_fixed_headings_and_its_measured_cost(name: str) -> None:
     assert re.findall(r"^## (.*)$", card(name), re.MULTILINE) == HEADINGS
     assert card(name).startswith(f"# {name}\n")
-    assert f"\n## Cost\n{COST}" in card(name)
+    assert re.search(COST, card(name))
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
