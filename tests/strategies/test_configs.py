@@ -23,7 +23,7 @@ HEADINGS = [
     "Functional use",
     "Reference",
 ]
-COST = r"\n## Cost\n\d\.\d\d times the training time and \d\.\d\d times the peak memory .*\n.*\n`.*benchmark.py strategies "
+COST = r"\n## Cost\n\d\.\d\d times the training time and \d\.\d\d times the peak memory [^`]*`.*benchmark.py strat"
 
 
 def knobs(name: str) -> dict[str, Any]:
