@@ -29,8 +29,8 @@ def guarded(command: Callable[[], object]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra hand its errors on instead of printing them
     try:
         command()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(str(error) or "interrupted", file=sys.stderr)
         return 1
     except Exception as error:
         code = exit_code(error)

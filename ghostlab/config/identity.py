@@ -43,7 +43,7 @@ def strategy_name(cfg: DictConfig) -> str:
 
 def config_hash(cfg: DictConfig) -> str:
     """Eight hex digits that are the same for two configurations exactly if they differ in nothing but the seed."""
-    text = json.dumps(_identity(cfg), sort_keys=True)
+    text = json.dumps({key: _number(value) for key, value in _identity(cfg).items()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -76,6 +76,11 @@ def _model_option(name: str) -> str:
 def _identity(cfg: DictConfig | dict[str, Any]) -> dict[str, Any]:
     flat = _flat(plain(cfg) if isinstance(cfg, DictConfig) else cfg)
     return {key: value for key, value in flat.items() if key not in NOT_IDENTITY}
+
+
+def _number(value: Any) -> Any:
+    """``tau=1`` and ``tau=1.0`` are the same run."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:

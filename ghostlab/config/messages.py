@@ -27,7 +27,9 @@ def exit_code(error: BaseException) -> int | None:
     """2 for bad usage, 1 for another known cause, None for what should keep its traceback."""
     if isinstance(error, GhostlabError):
         return error.exit_code
-    return 2 if isinstance(error, (HydraException, OmegaConfBaseException)) else None
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return 2
+    return 1 if isinstance(error, OSError) and error.filename else None
 
 
 def _about_key(error: OmegaConfBaseException) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ghostlab.errors import RunError
+
 __all__ = ["from_official"]
 
 SITES = {"primary": "primary_conv.0", "cheap": "cheap_operation.0", "dw": "conv_dw"}
@@ -22,7 +24,10 @@ IDENTITY = re.compile(r"(primary|cheap|dw)_rpr_skip\.(\w+)$")
 
 
 def from_official(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the keys of branches and stack their tensors, branch after branch; all other keys stay as they are."""
+    """Rename the keys of branches and stack their tensors, branch after branch; all other keys stay as they are.
+
+    Raises ``RunError`` when a branch between others is missing.
+    """
     renamed: dict[str, Tensor] = {}
     branches: dict[str, dict[int, Tensor]] = {}
     for key, tensor in state_dict.items():
@@ -31,10 +36,13 @@ def from_official(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
             branch[int(match[2])] = tensor
         else:
             renamed[SCALE.sub(_scale_name, IDENTITY.sub(_identity_name, key))] = tensor
-    return renamed | {key: _stack([parts[i] for i in sorted(parts)]) for key, parts in branches.items()}
+    return renamed | {key: _stack(key, parts) for key, parts in branches.items()}
 
 
-def _stack(tensors: list[Tensor]) -> Tensor:
+def _stack(key: str, parts: Mapping[int, Tensor]) -> Tensor:
+    if sorted(parts) != list(range(len(parts))):
+        raise RunError(f"weights of branches are missing: '{key}' has branches {sorted(parts)}")
+    tensors = [parts[i] for i in range(len(parts))]
     return torch.cat(tensors) if tensors[0].ndim else tensors[0]  # a counter of batches is the same in all branches
 
 

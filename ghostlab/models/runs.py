@@ -17,7 +17,7 @@ __all__ = ["find_run", "open_run", "read_config"]
 
 def find_run(path: str | Path) -> Path | None:
     """The run folder that ``path`` is, or that the checkpoint ``path`` lies in; None when there is no such folder."""
-    path = Path(path)
+    path = Path(path).resolve()
     folders = [path] if path.is_dir() else path.parents[:2] if path.is_file() else []
     return next((folder for folder in folders if (folder / "config.yaml").is_file()), None)
 

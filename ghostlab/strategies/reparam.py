@@ -25,6 +25,7 @@ class Reparam(Strategy):
 
     ``include`` and ``exclude`` are lists of patterns of convolution names (``*`` matches anything); with ``include``
     null the model's own rule is used if it has one, else every convolution followed by a batch norm is grown.
+    The branches start from new random weights, whatever weights the model had.
     """
 
     name = "reparam"

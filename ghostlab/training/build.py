@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from ghostlab.data import DataModule
@@ -33,10 +34,10 @@ def build_data(settings: Settings) -> DataModule:
     return data
 
 
-def build_task(settings: Settings, data: DataModule) -> Task:
-    """What the run trains on and for how many optimizer steps."""
-    steps = math.ceil(len(data.train_dataloader()) / settings.trainer.accumulate)
-    return _task(settings, data.num_classes, steps)
+def build_task(settings: Settings, data: DataModule, world_size: int = 1) -> Task:
+    """What the run trains on, and for how many optimizer steps with ``world_size`` processes."""
+    batches = data.train_size // world_size // settings.data.batch_size
+    return _task(settings, data.num_classes, math.ceil(batches / settings.trainer.accumulate))
 
 
 def build_model(settings: Settings, task: Task) -> nn.Module:
@@ -82,7 +83,7 @@ def build_trainer(settings: Settings, history: History, checkpoints: Checkpoints
             enable_progress_bar=on_terminal,
             default_root_dir=settings.folder,
         )
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
         # Lightning checks accelerator and devices against the machine it runs on.
         given = f"trainer.accelerator={wanted.accelerator}, trainer.devices={wanted.devices}"
         raise UsageError(f"{given}: {' '.join(str(error).split())}") from None

@@ -37,9 +37,10 @@ class Checkpoints(Checkpoint):
         unfinished = self.folder / ".last.tmp"
         trainer.save_checkpoint(unfinished)
         if trainer.is_global_zero:
-            unfinished.replace(self.last)
+            # In this order, so that the best top-1 that last.ckpt remembers is always there.
             if improved:
-                write_file(self.folder / "best.ckpt", lambda temporary: shutil.copyfile(self.last, temporary))
+                write_file(self.folder / "best.ckpt", lambda temporary: shutil.copyfile(unfinished, temporary))
+            unfinished.replace(self.last)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_top1": self.best_top1, "best_epoch": self.best_epoch}

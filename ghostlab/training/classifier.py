@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from ghostlab.data import Batch
+from ghostlab.errors import RunError
 from ghostlab.strategies.base import Step, Strategy, Task
 from ghostlab.training.loss_log import LossLog
 from ghostlab.training.scores import Scores
@@ -96,8 +97,7 @@ class Classifier(LightningModule):
         self.row = {**self.losses.means(), **chosen}
         self.row |= {f"top1_{name}": result["top1"] for name, result in results.items()}
         if not np.isfinite(chosen["val_loss"]):
-            self.losses.update({"val_loss": torch.tensor(chosen["val_loss"])}, self.global_step)
-            self.losses.check()
+            raise RunError(f"the validation loss is not finite after step {self.global_step}")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = create_optimizer_v2(self.model, **self.optimizer_config.timm_options())

@@ -44,7 +44,7 @@ class LossLog:
         if first < NEVER:
             terms = ", ".join(name for name, step in zip(self.names, steps, strict=True) if step == first)
             raise RunError(
-                f"loss term '{terms}' is not finite at step {first}; the last good checkpoint is kept"
+                f"loss term '{terms}' is not finite at step {first}; checkpoints of earlier epochs are kept"
                 " (a smaller optimizer.lr or a trainer.clip often helps)"
             )
 

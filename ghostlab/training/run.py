@@ -72,14 +72,14 @@ class _Parts:
 
 def _prepare(settings: Settings, cfg: DictConfig) -> _Parts:
     """Build everything; what is wrong with data, model or teacher is said here, before the run's folder exists."""
-    data = build_data(settings)
-    task = build_task(settings, data)
-    model = build_model(settings, task)
-    report.header(settings, data, model)
-    model = change_model(model, settings, task)
     history = History(settings.folder / "metrics.csv")
     checkpoints = Checkpoints(settings.folder / "checkpoints")
     trainer = build_trainer(settings, history, checkpoints)
+    data = build_data(settings)
+    task = build_task(settings, data, trainer.world_size)
+    model = build_model(settings, task)
+    report.header(settings, data, model)
+    model = change_model(model, settings, task)
     services = RunServices(cfg, data, trainer.strategy.root_device, train=run)
     for strategy in settings.strategies:
         strategy.prepare(model, task, services)
@@ -112,7 +112,7 @@ def _fit(parts: _Parts) -> None:
         raise RunError("out of memory: try a smaller data.batch_size or trainer.grad_checkpointing=true") from None
     except SystemExit:  # Lightning's answer to Ctrl-C
         finished = len(parts.history.rows)
-        raise RunError(f"interrupted after {finished} finished epochs; the same command goes on from there") from None
+        raise KeyboardInterrupt(f"interrupted after {finished} epochs; the same command goes on from there") from None
 
 
 def _finish(settings: Settings, parts: _Parts) -> dict[str, Any]:
@@ -153,6 +153,7 @@ def _refuse_other_run(settings: Settings) -> None:
         raise UsageError(f"{settings.folder} holds another run: {differs}; use another outputs=, or force=true")
 
 
+@rank_zero_only
 def _clear(folder: Path) -> None:
     for name in ("result.json", "metrics.csv", "curves.png"):
         (folder / name).unlink(missing_ok=True)
@@ -162,6 +163,9 @@ def _clear(folder: Path) -> None:
 
 @contextmanager
 def _alone_in(folder: Path, wait: bool) -> Iterator[None]:
+    if getattr(rank_zero_only, "rank", 0) != 0:  # the first process of this run holds the lock
+        yield
+        return
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=-1 if wait else 0):

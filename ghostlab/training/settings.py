@@ -39,7 +39,11 @@ class OptimizerConfig:
         if self.name not in OPTIMIZERS:
             raise UsageError(f"optimizer.name={self.name}: {unknown('optimizer', self.name, OPTIMIZERS)}")
         _require(self.lr > 0, "optimizer.lr", self.lr, "must be above 0")
-        _require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "must not be negative")
+        for key in ("weight_decay", "momentum", "eps"):
+            value = getattr(self, key)
+            _require(value is None or value >= 0, f"optimizer.{key}", value, "must not be negative")
+        betas = [0.9, 0.999] if self.betas is None else self.betas
+        _require(len(betas) == 2 and 0 <= min(betas) <= max(betas) < 1, "optimizer.betas", betas, "two in [0, 1)")
 
     def timm_options(self) -> dict[str, Any]:
         """Keyword arguments of ``timm.optim.create_optimizer_v2``."""
@@ -96,7 +100,8 @@ def parse(cfg: DictConfig) -> Settings:
     _check_given(cfg)
     if cfg.resume not in ("auto", "never"):
         raise UsageError(f"resume={cfg.resume}: {unknown('way to resume', cfg.resume, ('auto', 'never'))}")
-    _require(isinstance(cfg.seed, int) and 0 <= cfg.seed < 2**31, "seed", cfg.seed, "must be an integer from 0 to 2^31")
+    _require(type(cfg.seed) is int and 0 <= cfg.seed < 2**31, "seed", cfg.seed, "must be an integer from 0 to 2^31")
+    _require(type(cfg.force) is bool, "force", cfg.force, "must be true or false")
     return Settings(
         model=plain(cfg.model),
         data=typed(DataConfig, cfg.data, "data"),

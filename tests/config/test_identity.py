@@ -58,6 +58,10 @@ def test_the_order_in_which_strategies_are_joined_does_not_change_the_hash() -> 
     assert config_hash(compose(["strategy=kd+ema"])) == config_hash(compose(["strategy=ema+kd"]))
 
 
+def test_a_whole_number_is_the_same_value_however_it_is_written() -> None:
+    assert config_hash(compose(["optimizer.lr=1"])) == config_hash(compose(["optimizer.lr=1.0"]))
+
+
 def test_the_difference_of_two_runs_names_the_first_key() -> None:
     one, two = plain(compose(["optimizer.lr=0.5"])), plain(compose([]))
     assert difference(one, one) is None
