@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from omegaconf import OmegaConf
@@ -15,7 +15,7 @@ from ghostlab.cli import guarded
 from ghostlab.data import DataConfig, DataModule
 from ghostlab.deploy import Accuracy, write_fused
 from ghostlab.errors import GhostlabError
-from ghostlab.models import Counts, count
+from ghostlab.models import Counts, count, create_model, load_weights
 from ghostlab.models.runs import open_run
 from ghostlab.reparam import fuse
 from ghostlab.training.report import quantity, say
@@ -23,18 +23,42 @@ from ghostlab.training.scores import evaluate
 from ghostlab.training.settings import typed
 
 
-def main(source: Path, out: Path | None) -> None:
+class Opened(NamedTuple):
+    """A trained model, how it was built, its data if they are known, and what is done to an image."""
+
+    model: nn.Module
+    config: dict[str, Any]
+    data: DataModule | None
+    preprocessing: dict[str, Any]
+
+
+def main(source: Path, out: Path | None, foreign: dict[str, Any] | None) -> None:
     """Write ``fused.safetensors`` and ``fused.json``; ``RunError``, with nothing written, when the proof fails."""
-    model, config = open_run(source)
-    data = data_module(config["data"])
-    size = data.cfg.resolved_test_size
+    model, config, data, preprocessing = open_foreign(source, foreign) if foreign else open_own(source)
+    size = preprocessing["input_size"][-1]
     fused, report = fuse(model, example_input=torch.zeros(2, 3, size, size))
     say(str(report))
     accuracy = measured(model, fused, data)
     counts = count(model, size), count(fused, size)
     folder = out or (source if source.is_dir() else source.parent)
-    weights = write_fused(folder, fused, report, counts, config, data.cfg.preprocessing(), accuracy)
+    weights = write_fused(folder, fused, report, counts, config, preprocessing, accuracy)
     say(f"{change(*counts)} at {size} px   {weights} ({weights.stat().st_size / 1e6:.1f} MB), fused.json")
+
+
+def open_own(source: Path) -> Opened:
+    """A run folder, or a checkpoint in one."""
+    model, config = open_run(source)
+    data = data_module(config["data"])
+    return Opened(model, config, data, data.cfg.preprocessing())
+
+
+def open_foreign(source: Path, options: dict[str, Any]) -> Opened:
+    """Any other checkpoint; ``options`` are those of ``create_model``."""
+    model = load_weights(create_model(**options), source).eval()
+    known: Any = model.pretrained_cfg
+    preprocessing = {key: known[key] for key in ("input_size", "mean", "std", "interpolation", "crop_pct")}
+    built = {key: value for key, value in options.items() if key != "num_classes"}
+    return Opened(model, {"model": built, "data": {"num_classes": options["num_classes"]}}, None, preprocessing)
 
 
 def data_module(node: dict[str, Any]) -> DataModule:
@@ -43,8 +67,11 @@ def data_module(node: dict[str, Any]) -> DataModule:
     return DataModule(typed(DataConfig, OmegaConf.create({**given, "download": False}), "data"), seed=0)
 
 
-def measured(model: nn.Module, fused: nn.Module, data: DataModule) -> Accuracy | None:
+def measured(model: nn.Module, fused: nn.Module, data: DataModule | None) -> Accuracy | None:
     """Top-1 of both networks on the validation set; None, with the reason said, where the data is not there."""
+    if data is None:
+        say("top-1 not measured: the checkpoint does not say on which data")
+        return None
     try:
         data.setup()
     except GhostlabError as error:
@@ -63,7 +90,12 @@ def change(before: Counts, after: Counts) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("source", type=Path, help="a run folder, or a checkpoint inside one")
+    parser.add_argument("source", type=Path, help="a run folder, or a checkpoint")
     parser.add_argument("--out", type=Path, help="where to write (default: beside the source)")
-    arguments = parser.parse_args()
-    sys.exit(guarded(lambda: main(arguments.source, arguments.out)))
+    parser.add_argument("--model", help="the architecture of a checkpoint outside of a run folder, such as ghostnetv3")
+    parser.add_argument("--num-classes", type=int, default=1000, help="its classes (default: 1000)")
+    parser.add_argument("--width", type=float, help="its width, for a GhostNet (default: 1.0)")
+    given = parser.parse_args()
+    wanted = {"name": given.model, "num_classes": given.num_classes, "width": given.width}
+    architecture = {key: value for key, value in wanted.items() if value is not None} if given.model else None
+    sys.exit(guarded(lambda: main(given.source, given.out, architecture)))

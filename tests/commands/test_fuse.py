@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 
 import ghostlab
@@ -57,6 +58,19 @@ def test_a_checkpoint_of_a_run_is_fused_as_well(command: Command, trained: Path,
     done = command("tools/fuse.py", str(trained / "checkpoints" / "best.ckpt"), "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "fused.safetensors").exists()
+
+
+def test_a_checkpoint_of_another_project_is_fused_by_the_name_of_its_model(command: Command, tmp_path: Path) -> None:
+    timm_model = timm.create_model("ghostnetv3_050", num_classes=7).eval()
+    torch.save({"state_dict": timm_model.state_dict()}, tmp_path / "v3.pth.tar")
+    named = ("--model", "ghostnetv3", "--width", "0.5", "--num-classes", "7")
+    done = command("tools/fuse.py", "v3.pth.tar", *named)
+    assert done.returncode == 0, done.stderr
+    described = json.loads((tmp_path / "fused.json").read_text())
+    fused = ghostlab.create_model(**described["model"], num_classes=described["num_classes"])
+    ghostlab.load_weights(fused, tmp_path / "fused.safetensors").eval()
+    images = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(fused(images), timm_model(images), rtol=1e-4, atol=1e-4)
 
 
 def broken_copy(trained: Path, folder: Path) -> Path:
