@@ -117,7 +117,7 @@ def test_a_teacher_with_other_classes_is_refused(command, tmp_path: Path) -> Non
     done = command("train.py", "strategy=kd", f"strategy.kd.teacher={config.parent}", *QUICK)
     assert done.returncode == 2
     assert "strategy.kd.teacher" in done.stderr
-    assert "2" in done.stderr and "10" in done.stderr
+    assert "a teacher of 2 classes cannot teach 10" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -150,7 +150,7 @@ def test_a_pickle_with_code_is_not_executed(command, tmp_path: Path) -> None:
     assert not (tmp_path / "executed").exists()
 
 
-def test_a_nan_loss_stops_the_run_and_keeps_the_last_good_checkpoint(command, tmp_path: Path) -> None:
+def test_a_nan_loss_stops_the_run_in_one_line(command, tmp_path: Path) -> None:
     diverging = ("optimizer=sgd", "optimizer.lr=1e30", *QUICK)
     done = command("train.py", *diverging)
     assert done.returncode == 1
