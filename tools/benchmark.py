@@ -1,87 +1,68 @@
-"""Measure what things cost: python tools/benchmark.py strategies [--repeats 3] [key=value ...]"""
+"""Measure what things cost: python tools/benchmark.py {strategies,reparam} --help"""
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-import statistics
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+from collections.abc import Callable
 
 from ghostlab.cli import guarded
-from ghostlab.errors import RunError
-from ghostlab.files import write_text
-from ghostlab.strategies.registry import RECIPES, STRATEGIES
 
-ROOT = Path(__file__).resolve().parents[1]
-OUT = Path("outputs/benchmarks/strategies.json")
+Measure = Callable[[argparse.Namespace], None]
 
 
-def strategies(names: list[str], repeats: int, overrides: list[str]) -> None:
-    """Train two epochs with each strategy, one after the other and that ``repeats`` times; print medians.
-
-    Every run is a process of its own. Speed is that of the second epoch, data loading included, as a ratio to the
-    baseline's of the same round, so that a machine whose speed drifts does not favour anyone.
-    """
-    measured: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    with tempfile.TemporaryDirectory() as folder:
-        for job in track(range(repeats * len(names)), "benchmark", console=Console(stderr=True)):
-            seed, name = job // len(names), names[job % len(names)]
-            measured[name].append(one_run(name, seed, Path(folder), overrides))
-    table: list[dict[str, Any]] = [
-        {"strategy": name, **against(measured["baseline"], runs)} for name, runs in measured.items()
-    ]
-    write_text(OUT, json.dumps({"overrides": overrides, "repeats": repeats, "rows": table}, indent=2) + "\n")
-    show(table, overrides)
+def main(arguments: list[str]) -> int:
+    """Parse, and call one function of ``ghostlab.benchmarks``."""
+    top = argparse.ArgumentParser(prog="tools/benchmark.py", description="Measure what things cost, side by side.")
+    top.add_argument("what", choices=COMMANDS, help="each has a --help of its own")
+    what = top.parse_args(arguments[:1]).what
+    parser = argparse.ArgumentParser(prog=f"tools/benchmark.py {what}")
+    measure = COMMANDS[what](parser)
+    given = parser.parse_intermixed_args(arguments[1:])
+    return guarded(lambda: measure(given))
 
 
-def one_run(name: str, seed: int, folder: Path, overrides: list[str]) -> dict[str, float]:
-    """Seconds per image and peak memory in MiB of one short run."""
-    arguments = [f"strategy={name}", f"seed={seed}", f"outputs={folder}", "trainer.max_epochs=2", *overrides]
-    done = subprocess.run([sys.executable, ROOT / "train.py", *arguments], capture_output=True, text=True)
-    if done.returncode:
-        raise RunError(f"train.py {' '.join(arguments)}: {done.stderr.strip().splitlines()[-1]}")
-    run = Path(next(line for line in done.stdout.splitlines() if line.startswith("next: ")).split()[-1])
-    rows = list(csv.DictReader((run / "metrics.csv").open()))
-    memory = json.loads((run / "result.json").read_text())["peak_memory_mb"]
-    return {"seconds": 1 / float(rows[-1]["images_per_second"]), "memory": memory}
+def strategies(parser: argparse.ArgumentParser) -> Measure:
+    """Training time and memory of every strategy."""
+    from ghostlab.strategies.registry import RECIPES, STRATEGIES
 
-
-def against(baseline: list[dict[str, float]], runs: list[dict[str, float]]) -> dict[str, float]:
-    """Median ratios to the baseline, round by round."""
-    ratios = {
-        key: statistics.median(run[key] / base[key] for run, base in zip(runs, baseline, strict=True))
-        for key in ("seconds", "memory")
-    }
-    return {"images_per_second": statistics.median(1 / run["seconds"] for run in runs), **ratios}
-
-
-def show(rows: list[dict[str, Any]], overrides: list[str]) -> None:
-    """Print the table."""
-    table = Table(title=" ".join(["training cost of strategies", *overrides]))
-    for column in ("strategy", "images/s", "train time", "peak memory"):
-        table.add_column(column, justify="left" if column == "strategy" else "right")
-    for row in rows:
-        ratios = (f"{row['seconds']:.2f}x", f"{row['memory']:.2f}x")
-        table.add_row(str(row["strategy"]), f"{row['images_per_second']:,.0f}", *ratios)
-    Console().print(table)
-    print(f"written to {OUT}")
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["strategies"])
     parser.add_argument("--repeats", type=int, default=3, help="rounds over all strategies (default: 3)")
     parser.add_argument("--only", nargs="+", default=[*STRATEGIES, *RECIPES], help="strategies to measure")
     parser.add_argument("overrides", nargs="*", help="such as data=cifar10 model=efficientnet_b0")
-    given = parser.parse_intermixed_args()
-    chosen = ["baseline", *(name for name in given.only if name != "baseline")]
-    sys.exit(guarded(lambda: strategies(chosen, given.repeats, given.overrides)))
+
+    def measure(given: argparse.Namespace) -> None:
+        from ghostlab.benchmarks.strategies import strategies
+
+        chosen = ["baseline", *(name for name in given.only if name != "baseline")]
+        strategies(chosen, given.repeats, given.overrides)
+
+    return measure
+
+
+def reparam(parser: argparse.ArgumentParser) -> Measure:
+    """What branches cost, as whole networks and layer by layer."""
+    groups = ("ghostnetv2", "efficientnet_b0", "mobilenetv2_100", "layers")
+    parser.add_argument("--only", nargs="+", choices=groups, default=groups, help="what to measure (default: all)")
+    parser.add_argument("--repeats", type=int, default=7, help="rounds over all contestants (default: 7)")
+    parser.add_argument("--batch", type=int, default=16, help="images of a step (default: 16)")
+    parser.add_argument("--image-size", type=int, default=224, help="pixels (default: 224)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda runs in bf16 (default: cpu)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
+    parser.add_argument("--steps", type=int, default=1, help="training steps timed together (default: 1)")
+    parser.add_argument("--compile", action="store_true", help="torch.compile every contestant")
+
+    def measure(given: argparse.Namespace) -> None:
+        from ghostlab.benchmarks.contest import Setting
+        from ghostlab.benchmarks.reparam import reparam
+
+        setting = Setting(given.batch, given.image_size, given.device, given.threads, given.compile, given.steps)
+        reparam(given.only, setting, given.repeats)
+
+    return measure
+
+
+COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Measure]] = {"strategies": strategies, "reparam": reparam}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -10,11 +10,12 @@ from typing import Any
 import timm
 from torch import nn
 
-from ghostlab.errors import RunError, UsageError, nearest
+from ghostlab.errors import RunError, UsageError, nearest, unknown
 from ghostlab.models import registration
 from ghostlab.models.ghostnet import GhostNet
 from ghostlab.models.options import check
 from ghostlab.models.weights import load_weights
+from ghostlab.reparam import deployed, fuse
 
 __all__ = ["OWN", "create_model"]
 
@@ -27,6 +28,8 @@ ALIASES = {
     "mobilenetv3": "mobilenetv3_large_100",
 }
 """Names of papers for which timm has none of its own."""
+
+LAYOUTS = ("training", "deployed")
 
 PUBLISHED = {
     ("ghostnetv1", 1.0): "ghostnet_100",
@@ -44,16 +47,29 @@ def create_model(
     in_chans: int = 3,
     pretrained: bool = False,
     stem_stride: int = 2,
+    layout: str = "training",
     **options: Any,
 ) -> nn.Module:
-    """The model of that name: "ghostnetv1", "ghostnetv2", "ghostnetv3" (in its training layout), one of
-    ``ALIASES``, or any name of timm.
+    """The model of that name: "ghostnetv1", "ghostnetv2", "ghostnetv3", one of ``ALIASES``, or any name of timm.
 
     Options (``width``, ``drop_rate``, ``drop_path_rate``, ``gate_upsample``, ...) go to the model unless they are None.
     ``stem_stride=1`` lets the first convolution keep the resolution, for small images. ``pretrained`` fetches ImageNet
-    weights through timm. Raises ``UsageError`` for an unknown name and for an option or a value that the model does not
-    take, ``RunError`` when weights cannot be fetched.
+    weights through timm. ``layout="deployed"`` builds the model as ``ghostlab.fuse`` leaves it, without branches and
+    batch norms, so that it takes the state dict of a fused one; "training" is the layout that it is trained in.
+    Raises ``UsageError`` for an unknown name and for an option or a value that the model does not take, ``RunError``
+    when weights cannot be fetched and when a model has nothing to fold.
     """
+    if layout not in LAYOUTS:
+        raise UsageError(f"layout={layout}: {unknown('layout', str(layout), LAYOUTS)}")
+    model = _in_training_layout(name, num_classes, in_chans, pretrained, stem_stride, options)
+    if layout == "training":
+        return model
+    return fuse(model)[0] if pretrained else deployed(model)
+
+
+def _in_training_layout(
+    name: str, num_classes: int, in_chans: int, pretrained: bool, stem_stride: int, options: dict[str, Any]
+) -> nn.Module:
     options = {key: value for key, value in options.items() if value is not None}
     rates = {key: options[key] for key in ("drop_rate", "drop_path_rate") if key in options}
     check(num_classes=num_classes, in_chans=in_chans, stem_stride=stem_stride, **rates)

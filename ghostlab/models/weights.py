@@ -33,13 +33,12 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor]) ->
     else:
         name, weights = f"'{source}'", read_state_dict(source)
     weights = from_official(weights)
-    head = _head_with_other_classes(model, weights)
-    if head:
-        weights = {key: tensor for key, tensor in weights.items() if not key.startswith(f"{head}.")}
     trial = adopt_layout(copy.deepcopy(model), weights)
-    if misfits := _misfits(trial.state_dict(), weights, head):
+    head = _head_with_other_classes(trial, weights)
+    kept = {key: tensor for key, tensor in weights.items() if not (head and key.startswith(f"{head}."))}
+    if misfits := _misfits(trial.state_dict(), kept, head):
         raise RunError(f"weights from {name} do not fit: {misfits}")
-    adopt_layout(model, weights).load_state_dict(weights, strict=False)
+    adopt_layout(model, weights).load_state_dict(kept, strict=False)
     if head:
         logger.warning("%s has weights for other classes: '%s' is initialised again", name, head)
         _initialise(model.get_submodule(head))

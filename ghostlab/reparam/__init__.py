@@ -1,9 +1,9 @@
 """Re-parameterization: convolutions trained as several parallel branches and deployed as one."""
 
 from ghostlab.reparam.branches import MultiBranchConv
-from ghostlab.reparam.fuse import FuseReport, fuse
+from ghostlab.reparam.fuse import FuseReport, deployed, fuse
 from ghostlab.reparam.grow import reparameterize
 from ghostlab.reparam.layout import adopt_layout
 from ghostlab.reparam.pairs import Pair, find_pairs
 
-__all__ = ["FuseReport", "MultiBranchConv", "Pair", "adopt_layout", "find_pairs", "fuse", "reparameterize"]
+__all__ = ["FuseReport", "MultiBranchConv", "Pair", "adopt_layout", "deployed", "find_pairs", "fuse", "reparameterize"]

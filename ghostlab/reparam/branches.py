@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ghostlab.reparam.norms import BatchNorm, affine, batch_norm_like
+from ghostlab.reparam.online import run_site
+from ghostlab.reparam.online.geometry import geometry_of
 
 __all__ = ["MultiBranchConv", "ScaleBranch", "allows_identity", "allows_scale", "resized"]
 
@@ -74,7 +76,11 @@ class MultiBranchConv(nn.Module):
     As in RepVGG (arXiv 2101.03697), MobileOne (arXiv 2206.04040) and GhostNetV3 (arXiv 2404.11202). Maps
     (B, C_in, H, W) to (B, C_out, H', W'). The N kernels are stacked, branch after branch, in ``conv.weight``
     (N * C_out, C_in / groups, k, k), their norms in ``bn`` (N * C_out); ``scale`` and ``identity`` may be None.
+    ``online`` (``auto``, ``always`` or ``never``) says whether they are computed as one convolution, and does not
+    change what is computed or stored.
     """
+
+    online = "auto"
 
     def __init__(
         self, conv: nn.Conv2d, bn: BatchNorm, branches: int, scale: ScaleBranch | None, identity: BatchNorm | None
@@ -87,6 +93,7 @@ class MultiBranchConv(nn.Module):
         self.in_channels = conv.weight.shape[1] * self.groups
         self.kernel_size, self.stride = conv.kernel_size, conv.stride
         self.padding, self.dilation = conv.padding, conv.dilation
+        self.geometry = geometry_of(conv, self.groups)
 
     @classmethod
     def from_conv(cls, conv: nn.Conv2d, norm: BatchNorm, branches: int, scale: bool, identity: bool) -> Self:
@@ -108,6 +115,15 @@ class MultiBranchConv(nn.Module):
         return site.train(norm.training)
 
     def forward(self, x: Tensor) -> Tensor:
+        return run_site(self, x)
+
+    def norms(self) -> list[BatchNorm]:
+        """The norms of all branches: those of the N kernels as one, then that of the 1x1 branch and the bare one."""
+        scale = None if self.scale is None else self.scale.bn
+        return [norm for norm in (self.bn, scale, self.identity) if norm is not None]
+
+    def branch_sum(self, x: Tensor) -> Tensor:
+        """The output computed branch by branch: the textbook form, and the reference of every other."""
         terms = [*self.bn(self._stacked(x)).chunk(self.branches, dim=1)]
         terms += [branch(x) for branch in (self.scale, self.identity) if branch is not None]
         return sum(terms[1:], start=terms[0])  # a view and one sum would lose channels_last, and be slower

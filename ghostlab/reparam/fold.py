@@ -1,17 +1,15 @@
-"""Folding batch norms and branches into convolutions, in place and in float64."""
+"""Folding batch norms and branches into convolutions and linear layers, in place and in float64."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from ghostlab.reparam.branches import MultiBranchConv, resized
 from ghostlab.reparam.norms import BatchNorm, NormPlace, affine
-from ghostlab.reparam.pairs import Pair
+from ghostlab.reparam.pairs import Survey
 
-__all__ = ["fold", "fold_pair", "sites"]
+__all__ = ["fold_norms", "fold_pair", "fold_sites", "plain", "plain_site", "renewed", "sites"]
 
 
 def sites(model: nn.Module) -> dict[str, MultiBranchConv]:
@@ -19,32 +17,87 @@ def sites(model: nn.Module) -> dict[str, MultiBranchConv]:
     return {name: module for name, module in model.named_modules() if isinstance(module, MultiBranchConv)}
 
 
-def fold(model: nn.Module, pairs: Iterable[Pair]) -> nn.Module:
-    """Replace every multi-branch convolution and every pair of ``model`` by one convolution with bias; in place.
+def fold_sites(model: nn.Module) -> None:
+    """Replace every multi-branch convolution of ``model`` by one convolution with bias; in place.
 
     Kernels and biases are computed in float64 and rounded once, to the dtype of the kernel they replace; they keep
-    its device and require gradients. Returns ``model``.
+    its device and require gradients.
     """
     for name, site in sites(model).items():
         model.set_submodule(name, _filled(site.single(bias=True), *site.fold()))
-    for pair in pairs:
-        conv, norm = pair.of(model)
-        empty = resized(conv, conv.out_channels, conv.groups, bias=True)
-        model.set_submodule(pair.conv, _filled(empty, *fold_pair(conv, norm)))
+
+
+def fold_norms(model: nn.Module, found: Survey) -> None:
+    """Replace every layer of ``found`` and its norm by one layer with bias; in place, and as ``fold_sites`` does."""
+    for pair in (*found.pairs, *found.after_linear):
+        layer, norm = pair.of(model)
+        model.set_submodule(pair.conv, _filled(renewed(layer), *fold_pair(layer, norm)))
         model.set_submodule(pair.norm, NormPlace(norm))
-    return model
+    for pair in found.before:
+        layer, norm = pair.of(model)
+        model.set_submodule(pair.conv, _filled(renewed(layer), *_fold_before(layer, norm)))
+        model.set_submodule(pair.norm, NormPlace(norm))
 
 
-def fold_pair(conv: nn.Conv2d, norm: BatchNorm) -> tuple[Tensor, Tensor]:
-    """Kernel and bias that compute ``norm(conv(x))`` in evaluation, in float64 on the CPU."""
+def fold_pair(layer: nn.Conv2d | nn.Linear, norm: BatchNorm) -> tuple[Tensor, Tensor]:
+    """Weight and bias that compute ``norm(layer(x))`` in evaluation, in float64 on the CPU."""
     factor, shift = affine(norm)
-    weight = factor.view(-1, 1, 1, 1) * conv.weight.detach().cpu().double()
-    return weight, shift if conv.bias is None else shift + factor * conv.bias.detach().cpu().double()
+    weight, bias = _values(layer)
+    return factor.view(-1, *[1] * (weight.dim() - 1)) * weight, shift + factor * bias
+
+
+def _fold_before(layer: nn.Conv2d | nn.Linear, norm: BatchNorm) -> tuple[Tensor, Tensor]:
+    """Weight and bias that compute ``layer(norm(x))`` in evaluation, in float64 on the CPU."""
+    weight, bias = _values(layer)
+    groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
+    # (C_in,) as (groups, 1, C_in / groups), beside the weights as (groups, C_out / groups, C_in / groups, taps)
+    factor, shift = (value.view(groups, 1, -1, 1) for value in affine(norm))
+    grouped = weight.view(groups, len(weight) // groups, weight.shape[1], -1)
+    return (grouped * factor).view_as(weight), bias + (grouped * shift).sum((2, 3)).flatten()
+
+
+def _values(layer: nn.Conv2d | nn.Linear) -> tuple[Tensor, Tensor]:
+    weight = layer.weight.detach().cpu().double()
+    return weight, weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().cpu().double()
+
+
+def renewed(layer: nn.Conv2d | nn.Linear, bias: bool = True) -> nn.Conv2d | nn.Linear:
+    """A layer like ``layer`` with fresh weights, with or without a bias."""
+    if isinstance(layer, nn.Conv2d):
+        conv = resized(layer, layer.out_channels, layer.groups, bias)
+        conv.reset_parameters()
+        return conv
+    like = layer.weight
+    linear = nn.Linear(layer.in_features, layer.out_features, bias, device=like.device, dtype=like.dtype)
+    return linear.train(layer.training)
 
 
 @torch.no_grad()
-def _filled(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
-    conv.weight.copy_(weight)
-    assert conv.bias is not None
-    conv.bias.copy_(bias)
-    return conv
+def _filled(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor) -> nn.Module:
+    layer.weight.copy_(weight)
+    assert layer.bias is not None
+    layer.bias.copy_(bias)
+    return layer
+
+
+def plain(model: nn.Module) -> nn.Module:
+    """``model`` with every site a Conv-BN pair, in place, its values lost: enough to see what belongs together."""
+    for name, site in sites(model).items():
+        model.set_submodule(name, site.single())
+    for name, place in list(model.named_modules()):
+        if isinstance(place, NormPlace):
+            model.set_submodule(name, place.restore(next(model.parameters())))
+    return model
+
+
+def plain_site(site: MultiBranchConv, place: NormPlace) -> tuple[nn.Conv2d, BatchNorm]:
+    """One convolution and one batch norm that compute in evaluation what ``site`` and ``place`` do."""
+    weight, bias = site.fold()
+    conv = site.single()
+    norm = place.restore(conv.weight)
+    assert norm.running_mean is not None and norm.running_var is not None
+    with torch.no_grad():
+        conv.weight.copy_(weight)
+        norm.running_mean.copy_(-bias)
+        norm.running_var.fill_(1 - norm.eps)
+    return conv, norm

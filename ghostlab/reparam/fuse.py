@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from ghostlab.errors import RunError
 from ghostlab.reparam.branches import MultiBranchConv
-from ghostlab.reparam.fold import fold, sites
-from ghostlab.reparam.pairs import Survey, survey
+from ghostlab.reparam.fold import sites
+from ghostlab.reparam.plan import Plan, apply, plan
 from ghostlab.reparam.proof import Comparison, compare
 from ghostlab.reparam.trace import default_input
 
-__all__ = ["TOLERANCE32", "TOLERANCE64", "FuseReport", "fuse"]
+__all__ = ["TOLERANCE32", "TOLERANCE64", "FuseReport", "deployed", "fuse"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +40,16 @@ class FuseReport:
     difference64: float
     """Largest difference of an output in float64, relative to the largest absolute output."""
     difference32: float
+    blocks: int = 0
+    """Blocks that collapsed by a method of their own, with all that is in them."""
+    others: int = 0
+    """Batch norms folded into a linear layer, or into the layer after them."""
 
     def __str__(self) -> str:
         kinds = f"{self.branches} branches, {self.scales} scale, {self.identities} identity"
         folded = f"folded {self.grown + self.plain} convolutions: {self.grown} grown ({kinds}), {self.plain} plain"
+        folded += f"; {self.blocks} blocks by their own method" if self.blocks else ""
+        folded += f"; {self.others} norms into other layers" if self.others else ""
         difference = f"largest difference {self.difference64:.1e} (float64), {self.difference32:.1e} (float32)"
         return f"{folded}; left as they are: {len(self.left)}\nproof: {difference}"
 
@@ -51,10 +57,11 @@ class FuseReport:
 def fuse(model: nn.Module, example_input: Tensor | None = None) -> tuple[nn.Module, FuseReport]:
     """A copy of ``model`` for deployment, in evaluation mode, with every branch and batch norm folded, and a report.
 
-    Multi-branch convolutions and all other pairs of ``find_pairs`` become biased convolutions that compute what the
-    model computes in evaluation; kernels are computed in float64 and keep dtype and device. All of their parameters
-    are trainable. ``model`` stays as it is. ``example_input`` (B, C, H, W) is only needed where the default of
-    ``find_pairs`` does not fit.
+    Blocks with a method of their own for it (``collapsible``) are collapsed by it. Multi-branch convolutions and all
+    other pairs of ``find_pairs`` become biased convolutions that compute what the model computes in evaluation. Batch
+    norms after a linear layer, or before a linear layer or an unpadded convolution, become part of that layer. All is
+    computed in float64 and keeps dtype and device; what is new is trainable. ``model`` stays as it is.
+    ``example_input`` (B, C, H, W) is only needed where the default of ``find_pairs`` does not fit.
 
     Raises ``RunError`` when there is nothing to fold, or when the outputs of the two differ on random images, with the
     model's own values or with random batch-norm weights and statistics: by more than ``TOLERANCE64`` in float64, or in
@@ -62,28 +69,45 @@ def fuse(model: nn.Module, example_input: Tensor | None = None) -> tuple[nn.Modu
     """
     model = getattr(model, "_orig_mod", model)  # a compiled model holds the real one there
     images = default_input(model) if example_input is None else example_input
-    found, grown = survey(model, images), list(sites(model).values())
-    if not found.pairs and not grown:
-        raise RunError(f"nothing to fold: {type(model).__name__} has no branches and no batch norm after a convolution")
+    found, grown = _plan(model, images), list(sites(model).values())
     shape = (max(2, len(images)), *images.shape[1:])  # two, so that each channel has a variance on a 1x1 map
-    proof = compare(model, lambda copied: fold(copied, found.pairs), shape)
+    proof = compare(model, lambda copied: apply(copied, found), shape)
     for comparison in proof:
         _check(comparison)
     for name, reason in found.left:
         logger.warning("%s is not folded: %s", name, reason)
-    return fold(copy.deepcopy(model).eval(), found.pairs), _report(found, grown, proof)
+    return apply(copy.deepcopy(model).eval(), found), _report(found, grown, proof)
 
 
-def _report(found: Survey, grown: list[MultiBranchConv], proof: list[Comparison]) -> FuseReport:
+def deployed(model: nn.Module, example_input: Tensor | None = None) -> nn.Module:
+    """A copy of ``model`` in the layout that ``fuse`` gives it, not proven and in the modes of ``model``.
+
+    For a model whose values do not matter: it takes the state dict of a fused one. Raises as ``fuse`` does when there
+    is nothing to fold.
+    """
+    images = default_input(model) if example_input is None else example_input
+    return apply(copy.deepcopy(model), _plan(model, images))
+
+
+def _plan(model: nn.Module, images: Tensor) -> Plan:
+    found = plan(model, images)
+    if not found and not sites(model):
+        raise RunError(f"nothing to fold: {type(model).__name__} has no branches and no batch norm after a convolution")
+    return found
+
+
+def _report(found: Plan, grown: list[MultiBranchConv], proof: list[Comparison]) -> FuseReport:
     return FuseReport(
         grown=len(grown),
         branches=sum(site.branches for site in grown),
         scales=sum(site.scale is not None for site in grown),
         identities=sum(site.identity is not None for site in grown),
-        plain=len(found.pairs),
+        plain=len(found.norms.pairs),
         left=found.left,
         difference64=max(comparison.float64 for comparison in proof),
         difference32=max(comparison.float32 for comparison in proof),
+        blocks=len(found.blocks),
+        others=len(found.norms.after_linear) + len(found.norms.before),
     )
 
 

@@ -6,16 +6,21 @@ import logging
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
+import torch
 from torch import Tensor, nn
 
-from ghostlab.errors import UsageError
+from ghostlab.errors import UsageError, unknown
 from ghostlab.reparam.branches import MultiBranchConv
-from ghostlab.reparam.norms import NormPlace
+from ghostlab.reparam.norms import BatchNorm, NormPlace
+from ghostlab.reparam.online import MODES
 from ghostlab.reparam.pairs import Pair, find_pairs
 
-__all__ = ["grow_pair", "reparameterize"]
+__all__ = ["INITS", "grow_pair", "reparameterize"]
 
 logger = logging.getLogger(__name__)
+
+INITS = ("fresh", "preserve")
+"""How branches may begin: all with new weights, or so that the model computes what it did."""
 
 
 def reparameterize(
@@ -26,17 +31,29 @@ def reparameterize(
     include: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
     example_input: Tensor | None = None,
+    init: str = "fresh",
+    online: str = "auto",
 ) -> nn.Module:
     """Give the Conv-BN pairs of ``model`` ``branches`` parallel Conv-BN branches each; in place, and returned.
 
-    ``scale`` and ``identity`` add a 1x1 and a bare batch-norm branch where they are one tap of the kernel. The branches
-    start with fresh weights. ``include`` and ``exclude`` are patterns (``fnmatch``) of convolution names; without
-    ``include`` the model's own rule ``reparam_include`` holds if it has one, else every pair of ``find_pairs`` grows.
+    ``scale`` and ``identity`` add a 1x1 and a bare batch-norm branch where they are one tap of the kernel. ``include``
+    and ``exclude`` are patterns (``fnmatch``) of convolution names; without ``include`` the model's own rule
+    ``reparam_include`` holds if it has one, else every pair of ``find_pairs`` grows. With ``init="fresh"`` all branches
+    start with new weights. With ``init="preserve"`` the model computes what it did, in training and in evaluation: the
+    first branch of each takes kernel and norm over, the others have new kernels and norms whose weight is 0 at first.
 
-    Raises ``UsageError`` for ``branches`` below 1 and when no pair is eligible.
+    ``online`` says how the branches are computed in training: "never" one by one, "always" as one convolution that
+    gives the same outputs, gradients and statistics, "auto" whichever is faster for a layer.
+
+    Raises ``UsageError`` for ``branches`` below 1, for another ``init`` or ``online``, when no pair is eligible, and
+    when the norm of one to preserve has no weight; the model is then what it was.
     """
     if not isinstance(branches, int) or branches < 1:
         raise UsageError(f"branches={branches}: must be a whole number of at least 1")
+    if init not in INITS:
+        raise UsageError(f"init={init}: {unknown('init', str(init), INITS)}")
+    if online not in MODES:
+        raise UsageError(f"online={online}: {unknown('mode', str(online), MODES)}")
     rule = getattr(model, "reparam_include", ("*",)) if include is None else include
     eligible = [pair for pair in find_pairs(model, example_input) if _can_grow(model, pair)]
     chosen = [pair for pair in eligible if _matches(pair.conv, rule) and not _matches(pair.conv, exclude)]
@@ -48,17 +65,51 @@ def reparameterize(
     for pattern in (*_listed(include or ()), *_listed(exclude)):
         if not any(_matches(pair.conv, (pattern,)) for pair in eligible):
             logger.warning("'%s' matches no Conv-BN pair of %s", pattern, type(model).__name__)
+    if init == "preserve":
+        _require_weights(model, chosen)
     for pair in chosen:
-        grow_pair(model, pair, branches, scale, identity)
+        grow_pair(model, pair, branches, scale, identity, init)
+    for site in model.modules():
+        if isinstance(site, MultiBranchConv):
+            site.online = online
     logger.info("grew %d of %d Conv-BN pairs to %d branches", len(chosen), len(eligible), branches)
     return model
 
 
-def grow_pair(model: nn.Module, pair: Pair, branches: int, scale: bool, identity: bool) -> None:
+def grow_pair(model: nn.Module, pair: Pair, branches: int, scale: bool, identity: bool, init: str = "fresh") -> None:
     """Replace one pair of ``model`` by a multi-branch convolution and the place of the norm; in place."""
     conv, norm = pair.of(model)
-    model.set_submodule(pair.conv, MultiBranchConv.from_conv(conv, norm, branches, scale, identity))
+    site = MultiBranchConv.from_conv(conv, norm, branches, scale, identity)
+    if init == "preserve":
+        _preserve(site, conv, norm)
+    model.set_submodule(pair.conv, site)
     model.set_submodule(pair.norm, NormPlace(norm))
+
+
+@torch.no_grad()
+def _preserve(site: MultiBranchConv, conv: nn.Conv2d, norm: BatchNorm) -> None:
+    """Let the first branch be ``conv`` and ``norm``, and the others add nothing until their weights have moved."""
+    norms = [site.bn, *(module for part in (site.scale, site.identity) if part for module in part.modules())]
+    for module in norms:
+        if isinstance(module, BatchNorm):
+            module.weight.zero_()
+            module.bias.zero_()
+    first = slice(site.out_channels)
+    site.conv.weight[first] = conv.weight
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        getattr(site.bn, name)[first] = getattr(norm, name)
+    assert site.bn.running_mean is not None and site.bn.num_batches_tracked is not None
+    if conv.bias is not None:  # it has no effect but on the mean, which the norm takes away again
+        site.bn.running_mean[first] -= conv.bias
+    if norm.momentum is not None:  # without it the count weighs the statistics, and those of new branches weigh nothing
+        site.bn.num_batches_tracked.fill_(int(norm.num_batches_tracked or 0))
+
+
+def _require_weights(model: nn.Module, pairs: Iterable[Pair]) -> None:
+    for pair in pairs:
+        if not pair.of(model)[1].affine:
+            reason = f"the batch norm '{pair.norm}' has no weight (affine=False) that could silence new branches"
+            raise UsageError(f"init=preserve: {reason}; exclude '{pair.conv}', or use init=fresh")
 
 
 def _can_grow(model: nn.Module, pair: Pair) -> bool:

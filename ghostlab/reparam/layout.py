@@ -10,10 +10,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ghostlab.reparam.branches import MultiBranchConv, resized
-from ghostlab.reparam.fold import sites
+from ghostlab.reparam.blocks import collapse_all
+from ghostlab.reparam.branches import MultiBranchConv
+from ghostlab.reparam.fold import plain, renewed
 from ghostlab.reparam.norms import BatchNorm, NormPlace
 from ghostlab.reparam.pairs import Pair, survey
+from ghostlab.reparam.plan import grown_pairs
 
 __all__ = ["adopt_layout"]
 
@@ -34,19 +36,25 @@ def adopt_layout(model: nn.Module, state_dict: Mapping[str, Tensor], example_inp
 
     A site is *grown* when there is ``<conv>.conv.weight`` (its shape gives the number of branches, the keys give scale
     and identity branches), *plain* when there is ``<conv>.weight`` and ``<norm>.running_mean``, *deployed* when there
-    is ``<conv>.weight`` and ``<conv>.bias`` but nothing of the norm. Any form can become any other. What is new has
-    fresh weights: load ``state_dict`` next. A site without the keys of a form is left, and loading will name its keys.
-    Only when some form differs, the model runs once on ``example_input``, as in ``find_pairs``.
+    is ``<conv>.weight`` and ``<conv>.bias`` but nothing of the norm. Any form can become any other; only blocks that
+    collapse by a method of their own (``collapsible``) cannot be opened again. What is new has fresh weights: load
+    ``state_dict`` next. A site without the keys of a form is left, and loading will name its keys. Only when some form
+    differs, the model runs once on ``example_input``, as in ``find_pairs``.
     """
     present = model.state_dict()
     if _statistics(present) == _statistics(state_dict):
         return model
-    plain = _plain(copy.deepcopy(model))
-    for pair in survey(plain, example_input).pairs:
-        channels = pair.of(plain)[0].out_channels
+    keys = state_dict.keys()
+    collapse_all(model, grown_pairs(model, example_input), lambda lost, new: new <= keys and not lost & keys)
+    bare = plain(copy.deepcopy(model))
+    found = survey(bare, example_input)
+    for pair in found.pairs:
+        channels = pair.of(bare)[0].out_channels
         wanted = _form(pair, state_dict, channels)
         if wanted is not None and wanted != _form(pair, present, channels):
             _change(model, pair, wanted)
+    for pair in (*found.after_linear, *found.before):
+        _change_norm(model, pair, state_dict)
     return model
 
 
@@ -73,17 +81,17 @@ def _change(model: nn.Module, pair: Pair, form: _Form) -> None:
     if form.branches:
         new = MultiBranchConv.from_conv(conv, norm, form.branches, form.scale, form.identity)
     else:
-        new = resized(conv, conv.out_channels, conv.groups, form.bias)
-        new.reset_parameters()
+        new = renewed(conv, form.bias)
     model.set_submodule(pair.conv, new.train(old.training))
     model.set_submodule(pair.norm, norm if form.norm else NormPlace(norm))
 
 
-def _plain(model: nn.Module) -> nn.Module:
-    """``model`` with every site plain, in place, its values lost: enough to see what belongs together."""
-    for name, site in sites(model).items():
-        model.set_submodule(name, site.single())
-    for name, place in list(model.named_modules()):
-        if isinstance(place, NormPlace):
-            model.set_submodule(name, place.restore(next(model.parameters())))
-    return model
+def _change_norm(model: nn.Module, pair: Pair, state: Mapping[str, Tensor]) -> None:
+    """Fold the norm of ``pair`` into a layer that may be linear, or bring it back, as ``state`` has it."""
+    layer, place = model.get_submodule(pair.conv), model.get_submodule(pair.norm)
+    assert isinstance(layer, (nn.Linear, nn.Conv2d))
+    wanted, bias = f"{pair.norm}.running_mean" in state, f"{pair.conv}.bias" in state
+    if wanted == isinstance(place, NormPlace) and (wanted or bias):
+        model.set_submodule(pair.conv, renewed(layer, bias))
+        norm = place.restore(layer.weight) if isinstance(place, NormPlace) else NormPlace(cast(BatchNorm, place))
+        model.set_submodule(pair.norm, norm)

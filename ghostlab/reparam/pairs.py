@@ -13,6 +13,7 @@ from torch.func import functional_call
 from torch.nn.utils.parametrize import is_parametrized
 
 from ghostlab.reparam.branches import MultiBranchConv
+from ghostlab.reparam.linear import is_before, why_not_after_linear
 from ghostlab.reparam.norms import BatchNorm, is_batch_norm, why_not_affine
 from ghostlab.reparam.trace import Trace, trace
 
@@ -35,6 +36,11 @@ class Survey:
     """All pairs of a model in the order of computation, and each norm that is in none, with the reason."""
 
     pairs: tuple[Pair, ...]
+    """A Conv2d and the batch norm after it."""
+    after_linear: tuple[Pair, ...]
+    """A linear layer and the BatchNorm1d after it."""
+    before: tuple[Pair, ...]
+    """A linear layer or an unpadded convolution, and the batch norm before it whose output it alone reads."""
     left: tuple[tuple[str, str], ...]
 
 
@@ -49,29 +55,35 @@ def find_pairs(model: nn.Module, example_input: Tensor | None = None) -> list[Pa
 
 
 def survey(model: nn.Module, example_input: Tensor | None = None) -> Survey:
-    """What ``find_pairs`` finds, and why other batch norms, or norms of another kind after a Conv2d, are in no pair."""
+    """What ``find_pairs`` finds, the batch norms around other layers, and why the rest is left.
+
+    The rest is every other batch norm, and every norm of another kind after a Conv2d.
+    """
     modules = _parts(model)
     seen = trace(model, modules, example_input)
     names = Counter(module for _, module in model.named_modules(remove_duplicate=False))
     shared = {name for name, module in modules.items() if names[module] > 1}
+    readers = _readers(modules, seen)
     pairs: list[Pair] = []
+    after_linear: list[Pair] = []
+    before: list[Pair] = []
     left: list[tuple[str, str]] = []
-    silent = [name for name, module in modules.items() if is_batch_norm(module) and name not in seen.inputs]
-    for name in [*seen.inputs, *silent]:
-        conv = seen.inputs.get(name, [None])[0]
-        reason = (
-            "it or its convolution has two names" if shared & {name, conv} else _why_left(name, conv, modules, seen)
-        )
-        if conv is not None and not reason:
-            pairs.append(Pair(conv, name))
-        elif conv is not None or is_batch_norm(modules[name]):
+    for name in _norms(modules, seen):
+        source, reader = seen.inputs.get(name, [None])[0], readers.get(name)
+        is_1d = isinstance(modules[name], nn.BatchNorm1d)
+        reason = "it or its layer has two names" if shared & {name, source} else _why_left(name, source, modules, seen)
+        if source is not None and not reason:
+            (after_linear if is_1d else pairs).append(Pair(source, name))
+        elif reader is not None and not shared & {name, reader} and is_before(name, reader, modules, seen):
+            before.append(Pair(reader, name))
+        elif is_1d or is_batch_norm(modules[name]) or _is_conv(source, modules):
             left.append((name, reason))
-    return Survey(tuple(pairs), tuple(left))
+    return Survey(tuple(pairs), tuple(after_linear), tuple(before), tuple(left))
 
 
 def _parts(model: nn.Module) -> dict[str, nn.Module]:
-    """The convolutions and norms by name, without those inside multi-branch convolutions."""
-    kinds = (nn.Conv2d, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+    """The layers and norms by name, without those inside multi-branch convolutions."""
+    kinds = (nn.Conv2d, nn.Linear, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
     parts: dict[str, nn.Module] = {}
     inside: set[nn.Module] = set()
     for name, module in model.named_modules():
@@ -82,21 +94,40 @@ def _parts(model: nn.Module) -> dict[str, nn.Module]:
     return parts
 
 
-def _why_left(name: str, conv: str | None, modules: dict[str, nn.Module], seen: Trace) -> str:
-    """The first rule that the norm ``name``, which read the output of ``conv``, breaks; empty when they are a pair."""
+def _is_conv(name: str | None, modules: dict[str, nn.Module]) -> bool:
+    return name is not None and isinstance(modules[name], nn.Conv2d)
+
+
+def _norms(modules: dict[str, nn.Module], seen: Trace) -> list[str]:
+    """The norms in the order of computation, then the batch norms that never ran."""
+    ran = [name for name in seen.inputs if not isinstance(modules[name], (nn.Conv2d, nn.Linear))]
+    silent = [name for name in modules if name not in seen.inputs]
+    return ran + [name for name in silent if isinstance(modules[name], nn.BatchNorm1d) or is_batch_norm(modules[name])]
+
+
+def _readers(modules: dict[str, nn.Module], seen: Trace) -> dict[str, str]:
+    """For each watched module whose output a layer reads, that layer."""
+    layers = [name for name in seen.inputs if isinstance(modules[name], (nn.Conv2d, nn.Linear))]
+    return {source: name for name in layers for source in seen.inputs[name] if source is not None}
+
+
+def _why_left(name: str, source: str | None, modules: dict[str, nn.Module], seen: Trace) -> str:
+    """The first rule that the norm ``name``, which read the output of ``source``, breaks; empty when they pair."""
     norm, runs = modules[name], len(seen.inputs.get(name, ()))
     if runs != 1:
         return f"it runs {runs} times"
-    if conv is None:
+    if isinstance(norm, nn.BatchNorm1d):
+        return why_not_after_linear(name, source, modules, seen)
+    if source is None or not _is_conv(source, modules):
         return "its input is not the output of one convolution"
     if not is_batch_norm(norm):
         return f"{type(norm).__name__} is not a batch norm"
-    if seen.calls[conv] != 1:
-        return f"its convolution {conv} runs {seen.calls[conv]} times"
-    if seen.uses(conv) != 1:
-        return f"the output of {conv} is used {seen.uses(conv)} times"
-    if not _is_linear(cast(nn.Conv2d, modules[conv])):
-        return f"{type(modules[conv]).__name__} {conv} is not linear in a weight of its own"
+    if seen.calls[source] != 1:
+        return f"its convolution {source} runs {seen.calls[source]} times"
+    if seen.uses(source) != 1:
+        return f"the output of {source} is used {seen.uses(source)} times"
+    if not _is_linear(cast(nn.Conv2d, modules[source])):
+        return f"{type(modules[source]).__name__} {source} is not linear in a weight of its own"
     return why_not_affine(norm)
 
 

@@ -60,10 +60,15 @@ def randomize(model: nn.Module, images: Tensor, generator: torch.Generator) -> n
     """Give every batch norm random weights, and the statistics that ``images`` then have in it; in place.
 
     Statistics drawn from nowhere would let the signal die or explode within a few layers, and a wrong kernel in an
-    early layer would not show in the output. Frozen norms, and synchronised ones, which would wait for other
-    processes, keep their own values.
+    early layer would not show in the output. Layer scales, which begin at 1e-5 and would hide their branch, are drawn
+    too. Frozen norms, and synchronised ones, which would wait for other processes, keep their own values.
     """
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d) and module.track_running_stats]
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
+    norms = [module for module in model.modules() if isinstance(module, kinds) and module.track_running_stats]
+    for module in model.modules():
+        if type(module).__name__.startswith("LayerScale"):
+            for scale in module.parameters():
+                scale.uniform_(0.5, 1.5, generator=generator)
     for norm in norms:
         norm.training, norm.momentum = True, 1.0
         if norm.affine:

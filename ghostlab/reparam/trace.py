@@ -1,4 +1,4 @@
-"""Which module produced and which consumed each convolution's output, seen in one run of the model."""
+"""Which module produced and which consumed the outputs of convolutions, linear layers and norms, seen in one run."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Trace(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.calls: Counter[str] = Counter()
-        """How often each watched convolution ran."""
+        """How often each watched module ran."""
         self.inputs: dict[str, list[str | None]] = {}
-        """For each run of a norm, the convolution whose output it read, or None."""
+        """For each run of a watched module, the one whose output it read, or None."""
         self._uses: Counter[int] = Counter()
         self._outputs: dict[int, tuple[str, Tensor]] = {}  # holding the tensors keeps their ids from being reused
 
@@ -65,15 +65,20 @@ class Trace(TorchDispatchMode):
             if id(leaf) in self._outputs:
                 self._uses[id(leaf)] += 1
 
-    def uses(self, conv: str) -> int:
-        """How often the outputs of ``conv`` were used, the model's own outputs included."""
-        return sum(self._uses[key] for key, (name, _) in self._outputs.items() if name == conv)
+    def uses(self, module: str) -> int:
+        """How often the outputs of ``module`` were used, the model's own outputs included."""
+        return sum(self._uses[key] for key, (name, _) in self._outputs.items() if name == module)
 
-    def watch(self, name: str, module: nn.Module) -> RemovableHandle:
-        """Note what ``module`` produces if it is a convolution, what it reads if it is a norm."""
-        if isinstance(module, nn.Conv2d):
-            return module.register_forward_hook(lambda _, args, output: self._produced(name, output))
-        return module.register_forward_pre_hook(lambda _, args, kw: self._read(name, args, kw), with_kwargs=True)
+    def dimensions(self, module: str) -> set[int]:
+        """The numbers of dimensions that the outputs of ``module`` had."""
+        return {output.dim() for name, output in self._outputs.values() if name == module}
+
+    def watch(self, name: str, module: nn.Module) -> list[RemovableHandle]:
+        """Note whose output ``module`` reads, and what it produces."""
+        return [
+            module.register_forward_pre_hook(lambda _, args, kw: self._read(name, args, kw), with_kwargs=True),
+            module.register_forward_hook(lambda _, args, output: self._produced(name, output)),
+        ]
 
     def _produced(self, name: str, output: Tensor) -> None:
         self.calls[name] += 1
@@ -85,13 +90,13 @@ class Trace(TorchDispatchMode):
 
 
 def trace(model: nn.Module, modules: Mapping[str, nn.Module], example_input: Tensor | None = None) -> Trace:
-    """Run ``model`` once in evaluation mode and without gradients, watching ``modules`` (convolutions and norms).
+    """Run ``model`` once in evaluation mode and without gradients, watching ``modules`` (layers and norms).
 
     Batch-norm statistics and training flags are left as they are. Raises ``UsageError`` when the input does not fit.
     """
     images = default_input(model) if example_input is None else example_input
     seen = Trace()
-    handles = [seen.watch(name, module) for name, module in modules.items()]
+    handles = [handle for name, module in modules.items() for handle in seen.watch(name, module)]
     try:
         with evaluating(model), seen:
             output = model(images)

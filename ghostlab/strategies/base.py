@@ -28,6 +28,8 @@ class Task:
     epochs: int
     steps_per_epoch: int
     """Optimizer steps an epoch (after gradient accumulation)."""
+    pretrained: bool = False
+    """Whether the model begins with weights of an earlier training."""
 
     @property
     def total_steps(self) -> int:

@@ -23,6 +23,9 @@ from ghostlab.training.settings import Settings
 
 __all__ = ["build_data", "build_model", "build_task", "build_trainer", "change_model"]
 
+WEIGHTS = ("pretrained", "checkpoint_path")
+"""Options of a model that give it weights; the second is one of timm's."""
+
 
 def build_data(settings: Settings) -> DataModule:
     """The data module, set up, with the training transforms of all strategies."""
@@ -46,7 +49,12 @@ def build_model(settings: Settings, task: Task) -> nn.Module:
     options = {key: value for key, value in settings.model.items() if key != "name" and value is not None}
     for strategy in settings.strategies:
         options |= strategy.model_options()
-    return create_model(settings.model["name"], num_classes=task.num_classes, **options)
+    try:
+        return create_model(settings.model["name"], num_classes=task.num_classes, **options)
+    except UsageError as error:
+        if str(error).partition("=")[0] in options:  # it names an option, whose key in a configuration is longer
+            raise UsageError(f"model.{error}") from error
+        raise
 
 
 def change_model(model: nn.Module, settings: Settings, task: Task) -> nn.Module:
@@ -98,6 +106,7 @@ def _task(settings: Settings, num_classes: int, steps_per_epoch: int) -> Task:
         std=tuple(data.std),
         epochs=settings.trainer.max_epochs,
         steps_per_epoch=steps_per_epoch,
+        pretrained=any(settings.model.get(key) for key in WEIGHTS),
     )
 
 

@@ -17,8 +17,7 @@ from torch import nn
 from ghostlab import __version__
 from ghostlab.files import write_file, write_text
 from ghostlab.models import count
-from ghostlab.reparam.fold import fold
-from ghostlab.reparam.pairs import survey
+from ghostlab.reparam.plan import apply, plan
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.history import History
@@ -106,7 +105,7 @@ def draw_curves(history: History, terms: list[str], title: str, file: Path) -> N
 def _deployed(model: nn.Module, image_size: int) -> nn.Module:
     """The network that ``tools/fuse.py`` makes, without its proof: only its size is wanted."""
     copied = copy.deepcopy(model).cpu()
-    return fold(copied, survey(copied, torch.zeros(1, 3, image_size, image_size)).pairs)
+    return apply(copied, plan(copied, torch.zeros(1, 3, image_size, image_size)))
 
 
 def _device_name(device: torch.device) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["TinyNet", "scatter"]
+__all__ = ["TinyNet", "norms", "scatter"]
 
 
 class TinyNet(nn.Module):
@@ -38,3 +38,8 @@ def scatter(model: nn.Module, seed: int = 0) -> nn.Module:
             nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
             nn.init.normal_(module.bias, std=0.3, generator=generator)
     return model
+
+
+def norms(model: nn.Module) -> int:
+    """The number of batch norms in ``model``, of any kind."""
+    return sum(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())

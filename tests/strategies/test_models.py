@@ -11,7 +11,8 @@ from torch import nn
 
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model
-from ghostlab.reparam import MultiBranchConv
+from ghostlab.reparam import MultiBranchConv, reparameterize
+from ghostlab.reparam.online import MODES
 from ghostlab.strategies.base import Task
 from ghostlab.strategies.droppath import DropPath, drop_path_rates, set_drop_path
 from ghostlab.strategies.reparam import Reparam
@@ -99,3 +100,39 @@ def test_reparam_of_a_model_for_one_channel_runs_it_with_one() -> None:
     task = Task(num_classes=4, image_size=16, mean=(0.5,), std=(0.2,), epochs=1, steps_per_epoch=1)
     model = create_model("ghostnetv1", **SMALL, in_chans=1)
     assert len(grown(Reparam().change_model(model, task))) == 68
+
+
+@pytest.mark.parametrize(
+    ("init", "pretrained", "kept"),
+    [
+        param("auto", True, True, id="auto, pretrained"),
+        param("auto", False, False, id="auto, new"),
+        param("preserve", False, True, id="preserve, new"),
+        param("fresh", True, False, id="fresh, pretrained"),
+    ],
+)
+def test_reparam_keeps_weights_that_are_worth_it(init: str, pretrained: bool, kept: bool) -> None:
+    model, images = TinyNet().eval(), torch.randn(2, 3, 16, 16)
+    expected = model(images)
+    strategy = Reparam(init=init)
+    grown_model = strategy.change_model(model, dataclasses.replace(TASK, pretrained=pretrained))
+    assert torch.allclose(grown_model(images), expected, atol=1e-6) == kept
+    assert strategy.describe().endswith(", the weights kept") == kept
+
+
+def test_an_unknown_init_of_reparam_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"strategy\.reparam\.init=presrve: .* did you mean 'preserve'"):
+        Reparam(init="presrve")
+
+
+@pytest.mark.parametrize("online", MODES)
+def test_reparam_hands_its_way_of_computing_on(online: str) -> None:
+    model = Reparam(branches=2, online=online).change_model(TinyNet(), TASK)
+    assert {site.online for site in model.modules() if isinstance(site, MultiBranchConv)} == {online}
+
+
+def test_an_unknown_way_of_computing_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"strategy\.reparam\.online=alway: .* did you mean 'always'"):
+        Reparam(online="alway")
+    with pytest.raises(UsageError, match="online=alway: .* did you mean 'always'"):
+        reparameterize(TinyNet(), online="alway", example_input=torch.zeros(1, 3, 16, 16))

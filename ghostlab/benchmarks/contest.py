@@ -1,0 +1,155 @@
+"""Training steps of several models, each in a process of its own, taking turns on the same machine."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+
+from ghostlab.errors import RunError
+
+__all__ = ["Contestant", "Measured", "Setting", "contest"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The conditions that all contestants share."""
+
+    batch: int
+    image_size: int
+    device: str
+    threads: int
+    compile: bool = False
+    steps: int = 1
+    """Training steps timed together in one turn."""
+
+    def __str__(self) -> str:
+        how = "compiled" if self.compile else "eager"
+        where = f"{self.threads} threads, float32" if self.device == "cpu" else "bf16 autocast"
+        return f"{self.device} ({where}, channels-last, {how}), batch {self.batch} at {self.image_size} px"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A name, and a function of no arguments (importable, so that another process can call it) that makes the model."""
+
+    name: str
+    build: Callable[[], nn.Module]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Medians over the rounds; ``ratio`` is to the first contestant's time in the same round."""
+
+    seconds: float
+    ratio: float
+    low: float
+    high: float
+    memory: float
+    """Peak in MiB: of the process beyond what it had before it built the model, or of the GPU's allocator."""
+
+
+def contest(contestants: Sequence[Contestant], setting: Setting, rounds: int) -> dict[str, Measured]:
+    """Let every contestant take ``rounds`` turns, one after the other, and measure them against the first."""
+    context = mp.get_context("spawn")
+    seconds: dict[str, list[float]] = {one.name: [] for one in contestants}
+    with ExitStack() as stack:
+        pipes: dict[str, Connection] = {}
+        for one in contestants:
+            here, there = context.Pipe()
+            process = context.Process(target=_work, args=(there, one, setting), daemon=True)
+            process.start()
+            there.close()
+            stack.callback(process.terminate)
+            pipes[one.name] = here
+            _answer(here, one.name)  # built and warmed up, so that no other measures its noise
+        for _ in track(range(rounds), f"{len(contestants)} models", console=Console(stderr=True)):
+            for name, pipe in pipes.items():
+                pipe.send("step")
+                seconds[name].append(_answer(pipe, name))
+        memory: dict[str, float] = {}
+        for name, pipe in pipes.items():
+            pipe.send("memory")
+            memory[name] = _answer(pipe, name)
+    first = seconds[contestants[0].name]
+    return {name: _measured(turns, first, memory[name]) for name, turns in seconds.items()}
+
+
+def _measured(turns: list[float], first: list[float], memory: float) -> Measured:
+    ratios = sorted(turn / other for turn, other in zip(turns, first, strict=True))
+    return Measured(statistics.median(turns), statistics.median(ratios), ratios[0], ratios[-1], memory)
+
+
+def _answer(pipe: Connection, name: str) -> Any:
+    try:
+        return pipe.recv()
+    except EOFError:
+        raise RunError(f"{name}: its process died (out of memory?); a smaller --batch may help") from None
+
+
+def _work(pipe: Connection, contestant: Contestant, setting: Setting) -> None:
+    torch.set_num_threads(setting.threads)
+    before = _resident()
+    step = _training_step(contestant.build(), setting)
+    for _ in range(2):
+        step()
+    pipe.send("ready")
+    while True:
+        if pipe.recv() == "memory":
+            on_gpu = setting.device == "cuda"
+            pipe.send(torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _resident() - before)
+            return
+        pipe.send(_timed(step, setting))
+
+
+def _resident() -> float:
+    """The most memory that this process has held, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def _training_step(model: nn.Module, setting: Setting) -> Callable[[], object]:
+    device = torch.device(setting.device)
+    model = model.to(device).to(memory_format=torch.channels_last).train()
+    if setting.compile:
+        model.compile()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    shape = (setting.batch, 3, setting.image_size, setting.image_size)
+    images = torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)
+    targets = torch.randint(0, 1000, (setting.batch,), device=device)
+
+    def step() -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            loss = nn.functional.cross_entropy(model(images), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def _timed(step: Callable[[], object], setting: Setting) -> float:
+    """Seconds a step, over ``setting.steps`` of them."""
+    if setting.device == "cuda":
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        for _ in range(setting.steps):
+            step()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1e3 / setting.steps
+    began = time.perf_counter()
+    for _ in range(setting.steps):
+        step()
+    return (time.perf_counter() - began) / setting.steps

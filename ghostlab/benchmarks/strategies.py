@@ -1,0 +1,75 @@
+"""What each strategy costs in training time and memory: short runs of the training command, one after the other."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from ghostlab.errors import RunError
+from ghostlab.files import write_text
+
+__all__ = ["strategies"]
+
+ROOT = Path(__file__).resolve().parents[2]
+OUT = Path("outputs/benchmarks/strategies.json")
+
+
+def strategies(names: list[str], repeats: int, overrides: list[str]) -> None:
+    """Train two epochs with each strategy, one after the other and that ``repeats`` times; print medians.
+
+    Every run is a process of its own. Speed is that of the second epoch, data loading included, as a ratio to the
+    baseline's of the same round, so that a machine whose speed drifts does not favour anyone.
+    """
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    with tempfile.TemporaryDirectory() as folder:
+        for job in track(range(repeats * len(names)), "benchmark", console=Console(stderr=True)):
+            seed, name = job // len(names), names[job % len(names)]
+            measured[name].append(one_run(name, seed, Path(folder), overrides))
+    table: list[dict[str, Any]] = [
+        {"strategy": name, **against(measured["baseline"], runs)} for name, runs in measured.items()
+    ]
+    write_text(OUT, json.dumps({"overrides": overrides, "repeats": repeats, "rows": table}, indent=2) + "\n")
+    show(table, overrides)
+
+
+def one_run(name: str, seed: int, folder: Path, overrides: list[str]) -> dict[str, float]:
+    """Seconds per image and peak memory in MiB of one short run."""
+    arguments = [f"strategy={name}", f"seed={seed}", f"outputs={folder}", "trainer.max_epochs=2", *overrides]
+    done = subprocess.run([sys.executable, ROOT / "train.py", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise RunError(f"train.py {' '.join(arguments)}: {done.stderr.strip().splitlines()[-1]}")
+    run = Path(next(line for line in done.stdout.splitlines() if line.startswith("next: ")).split()[-1])
+    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    memory = json.loads((run / "result.json").read_text())["peak_memory_mb"]
+    return {"seconds": 1 / float(rows[-1]["images_per_second"]), "memory": memory}
+
+
+def against(baseline: list[dict[str, float]], runs: list[dict[str, float]]) -> dict[str, float]:
+    """Median ratios to the baseline, round by round."""
+    ratios = {
+        key: statistics.median(run[key] / base[key] for run, base in zip(runs, baseline, strict=True))
+        for key in ("seconds", "memory")
+    }
+    return {"images_per_second": statistics.median(1 / run["seconds"] for run in runs), **ratios}
+
+
+def show(rows: list[dict[str, Any]], overrides: list[str]) -> None:
+    """Print the table."""
+    table = Table(title=" ".join(["training cost of strategies", *overrides]))
+    for column in ("strategy", "images/s", "train time", "peak memory"):
+        table.add_column(column, justify="left" if column == "strategy" else "right")
+    for row in rows:
+        ratios = (f"{row['seconds']:.2f}x", f"{row['memory']:.2f}x")
+        table.add_row(str(row["strategy"]), f"{row['images_per_second']:,.0f}", *ratios)
+    Console().print(table)
+    print(f"written to {OUT}")

@@ -1,0 +1,97 @@
+"""The depthwise operations on the CPU, by C++ kernels that keep a block of channels of one image in the cache."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from ghostlab.reparam.online.build import has_library, library
+from ghostlab.reparam.online.eager import output_size
+
+__all__ = ["input_gradient", "kernel_gradient", "moments", "supports"]
+
+
+def supports(x: Tensor, size: int, stride: int) -> bool:
+    """Whether there are kernels for ``x`` and a convolution of this size and stride on this machine."""
+    fits = x.device.type == "cpu" and size in (3, 5) and stride in (1, 2)
+    return fits and has_library(x.dtype)
+
+
+def moments(x: Tensor, size: int, stride: int, padding: int) -> tuple[Tensor, Tensor]:
+    """Mean (C, K) and biased covariance (C, K, K) of the K = size * size values under the kernel, over all outputs."""
+    x = _pixels_apart(x)
+    mean = x.new_empty(x.shape[1], size**2)
+    cov = x.new_empty(x.shape[1], size**2, size**2)
+    _call("moments", size, _geometry(x, None, size, stride, padding), x, mean, cov)
+    return mean, cov
+
+
+def kernel_gradient(x: Tensor, grad: Tensor, size: int, stride: int, padding: int) -> tuple[Tensor, Tensor]:
+    """Gradients of the kernel (C, K) and the bias (C,)."""
+    x, grad = _pixels_apart(x), _pixels_apart(grad)
+    d_kernel, d_bias = x.new_empty(x.shape[1], size**2), x.new_empty(x.shape[1])
+    _call("kernel_gradient", size, _geometry(x, grad, size, stride, padding), x, grad, d_kernel, d_bias)
+    return d_kernel, d_bias
+
+
+def input_gradient(
+    x: Tensor,
+    grad: Tensor,
+    kernel: Tensor,
+    quadratic: Tensor,
+    constant: Tensor,
+    size: int,
+    stride: int,
+    padding: int,
+) -> Tensor:
+    """``grad`` back through kernel (C, K), plus ``quadratic p + constant`` of each patch p, added where p was read."""
+    x, grad = _pixels_apart(x), _pixels_apart(grad)
+    kernel, quadratic, constant = kernel.contiguous(), quadratic.contiguous(), constant.contiguous()
+    out = torch.empty(x.shape, dtype=x.dtype, memory_format=torch.channels_last)
+    geometry = _geometry(x, grad, size, stride, padding)
+    _call("input_gradient", size, geometry, x, grad, kernel, quadratic, constant, out)
+    return out
+
+
+class _Geometry(ctypes.Structure):
+    """As in ``csrc/blocks.h``."""
+
+    _fields_ = [
+        (name, ctypes.c_int64)
+        for name in (
+            *("batch", "in_h", "in_w", "out_h", "out_w", "channels"),
+            *("in_step", "out_step", "stride", "pad", "threads"),
+        )
+    ]
+
+
+def _geometry(x: Tensor, grad: Tensor | None, size: int, stride: int, padding: int) -> _Geometry:
+    batch, channels, height, width = x.shape
+    out_h, out_w = output_size(x, size, stride, padding)
+    out_step = channels if grad is None else _step(grad)
+    return _Geometry(
+        *(batch, height, width, out_h, out_w, channels),
+        *(_step(x), out_step, stride, padding, torch.get_num_threads()),
+    )
+
+
+def _step(x: Tensor) -> int:
+    """From one pixel to the next, in values."""
+    return next((x.stride(dim) for dim in (3, 2, 0) if x.shape[dim] > 1), x.shape[1])
+
+
+def _pixels_apart(x: Tensor) -> Tensor:
+    """``x`` itself where its pixels follow each other at one distance, as in a slice of channels; else a copy."""
+    height, width = x.shape[2:]
+    step = _step(x)
+    strides = (height * width * step, 1, width * step, step)
+    same = all(size == 1 or have == want for size, have, want in zip(x.shape, x.stride(), strides, strict=True))
+    return x if same else x.contiguous(memory_format=torch.channels_last)
+
+
+def _call(name: str, size: int, geometry: _Geometry, *tensors: Tensor) -> None:
+    kernels = library(tensors[0].dtype)
+    assert kernels is not None
+    getattr(kernels, f"{name}_{size}")(ctypes.byref(geometry), *(ctypes.c_void_p(t.data_ptr()) for t in tensors))

@@ -1,0 +1,62 @@
+"""The benchmark command measures, prints a table and writes JSON; contestants take turns in processes of their own."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from ghostlab.benchmarks.contest import Contestant, Setting, contest
+from ghostlab.errors import RunError
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, str(ROOT / "tools/benchmark.py"), *arguments]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True)
+
+
+def net(width: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 1000))
+
+
+def broken() -> nn.Module:
+    raise SystemExit(3)
+
+
+def test_a_larger_model_takes_longer() -> None:
+    contestants = [Contestant(str(width), functools.partial(net, width)) for width in (2, 256)]
+    found = contest(contestants, Setting(batch=2, image_size=64, device="cpu", threads=1), rounds=3)
+    assert found["2"].ratio == found["2"].low == found["2"].high == 1
+    assert found["256"].ratio > 1
+    assert found["256"].low <= found["256"].ratio <= found["256"].high
+    assert found["256"].memory > 0
+
+
+def test_a_process_that_dies_is_named() -> None:
+    with pytest.raises(RunError, match="bad: its process died"):
+        contest([Contestant("bad", broken)], Setting(batch=2, image_size=8, device="cpu", threads=1), rounds=1)
+
+
+def test_layers_are_measured_and_written(tmp_path: Path) -> None:
+    small = ("--image-size", "32", "--batch", "2", "--repeats", "1", "--threads", "1")
+    done = command(tmp_path, "reparam", "--only", "layers", *small)
+    assert done.returncode == 0, done.stderr
+    assert "written to outputs/benchmarks/reparam.json" in done.stdout
+    rows = json.loads((tmp_path / "outputs/benchmarks/reparam.json").read_text())["layers"]
+    assert sum(row["sites"] for row in rows) == 68
+    assert all(row["plain_ms"] > 0 and row["branches"] > 0 and row["online"] > 0 for row in rows)
+    assert {row["path"] for row in rows} <= {"online", "branches"}
+
+
+def test_an_unknown_measurement_is_refused(tmp_path: Path) -> None:
+    done = command(tmp_path, "reparm")
+    assert done.returncode == 2
+    assert "invalid choice: 'reparm'" in done.stderr
+    assert not list(tmp_path.iterdir())
