@@ -15,6 +15,7 @@ from rich.table import Table
 from torch import nn
 
 import ghostlab
+from ghostlab.benchmarks.chart import draw
 from ghostlab.benchmarks.contest import Contestant, Measured, Setting, contest
 from ghostlab.benchmarks.layers import LayerCost, layer_costs
 from ghostlab.files import write_text
@@ -37,6 +38,7 @@ def grown(name: str, branches: int, online: str) -> nn.Module:
 
 def reparam(groups: Sequence[str], setting: Setting, rounds: int) -> None:
     """Measure ``groups`` and print a table of each; everything is written to ``OUT``."""
+    networks: dict[str, dict[str, Measured]] = {}
     result: dict[str, Any] = {"setting": asdict(setting), "rounds": rounds, "torch": torch.__version__}
     for name in groups:
         if name == "layers":
@@ -44,11 +46,13 @@ def reparam(groups: Sequence[str], setting: Setting, rounds: int) -> None:
             result[name] = [cost._asdict() for cost in costs]
             show_layers(costs, setting)
         else:
-            measured = contest(contestants(name), setting, rounds)
+            measured = networks[name] = contest(contestants(name), setting, rounds)
             result[name] = {key: asdict(value) for key, value in measured.items()}
             show(name, measured, setting)
         write_text(OUT, json.dumps(result, indent=2) + "\n")
-    print(f"written to {OUT}")
+    if networks:
+        draw(OUT.with_suffix(".png"), str(setting), networks)
+    print(f"written to {OUT}" + (f" and {OUT.with_suffix('.png')}" if networks else ""))
 
 
 def contestants(name: str) -> list[Contestant]:

@@ -67,7 +67,10 @@ class ScaleBranch(nn.Module):
         self.bn = batch_norm_like(norm, conv.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
+        # Not by the stride of the convolution: on CPUs its backward pass crashes in PyTorch (2.11 and 2.14) for large
+        # channels-last images of 3 channels.
+        down, across = self.conv.stride
+        return self.bn(F.conv2d(x[:, :, ::down, ::across], self.conv.weight, groups=self.conv.groups))
 
 
 class MultiBranchConv(nn.Module):

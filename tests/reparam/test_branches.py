@@ -168,3 +168,11 @@ def test_channels_last_stays_channels_last(groups: int) -> None:
     x = torch.randn(2, 6, 8, 8).to(memory_format=torch.channels_last)
     y = site.to(memory_format=torch.channels_last)(x)
     assert y.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_strided_stem_of_large_channels_last_images_does_not_crash() -> None:
+    site = MultiBranchConv.from_conv(nn.Conv2d(3, 32, 3, stride=2, padding=1), nn.BatchNorm2d(32), 2, True, False)
+    assert site.scale is not None
+    images = torch.randn(16, 3, 128, 128).contiguous(memory_format=torch.channels_last)
+    site.to(memory_format=torch.channels_last).train().branch_sum(images).sum().backward()
+    assert site.scale.conv.weight.grad is not None

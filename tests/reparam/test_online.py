@@ -210,6 +210,20 @@ def test_half_precision_is_as_exact_as_that_of_the_branches(case: Case) -> None:
         assert error["always"] <= 2 * error["never"] + 0.01, name
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("half", [False, True], ids=["float32", "bf16"])
+@pytest.mark.parametrize("case", KINDS)
+def test_on_a_gpu_a_step_is_that_of_the_branches(case: Case, half: bool) -> None:
+    site, x = site_of(case).cuda(), images_of(case._replace(size=(4, 12, 12))).cuda()
+    exact = dict(one_step(with_mode(site, "never"), x))
+    with torch.autocast("cuda", dtype=torch.bfloat16, enabled=half):
+        found = {mode: dict(one_step(with_mode(site, mode).float(), x.float())) for mode in ("never", "always")}
+    for name, value in exact.items():
+        error = {mode: (steps[name] - value).abs().max() / value.abs().max() for mode, steps in found.items()}
+        assert error["always"] <= 2 * error["never"] + (0.01 if half else 1e-4), name
+
+
 @pytest.mark.parametrize("case", KINDS)
 def test_the_same_step_gives_the_same_bits(case: Case) -> None:
     site, x = with_mode(site_of(case, torch.float32), "always"), images_of(case, torch.float32)
@@ -297,6 +311,18 @@ def test_auto_chooses_by_shape_and_layout() -> None:
     assert path_of(pointwise, images_of(POINTWISE, torch.float32).contiguous()) == "branches"
     expected = "branches" if build.library(torch.float32) is None else "online"
     assert path_of(depthwise, images_of(DEPTHWISE, torch.float32)) == expected
+
+
+def test_the_paths_of_a_model_by_name() -> None:
+    net = reparameterize(TinyNet(), example_input=torch.zeros(1, 3, 16, 16)).to(memory_format=CHANNELS_LAST)
+    modes = {module: module.training for module in net.modules()}
+    images = torch.zeros(1, 3, 16, 16).contiguous(memory_format=CHANNELS_LAST)
+    found = model_paths(net, images)
+    assert found["pointwise.0"] == "online"
+    assert found["stem"] == found["down.0"] == "branches"
+    assert set(model_paths(with_mode(net, "never"), images).values()) == {"branches"}
+    assert set(model_paths(with_mode(net, "always"), images).values()) == {"online"}
+    assert all(module.training == mode for module, mode in modes.items())
 
 
 def test_without_a_compiler_it_still_computes(

@@ -134,5 +134,5 @@ def test_reparam_hands_its_way_of_computing_on(online: str) -> None:
 def test_an_unknown_way_of_computing_names_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"strategy\.reparam\.online=alway: .* did you mean 'always'"):
         Reparam(online="alway")
-    with pytest.raises(UsageError, match="online=alway: .* did you mean 'always'"):
+    with pytest.raises(UsageError, match=r"online=alway: .* did you mean 'always'"):
         reparameterize(TinyNet(), online="alway", example_input=torch.zeros(1, 3, 16, 16))
