@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -9,12 +12,25 @@ from ghostlab.reparam.branches import MultiBranchConv, resized
 from ghostlab.reparam.norms import BatchNorm, NormPlace, affine
 from ghostlab.reparam.pairs import Survey
 
-__all__ = ["fold_norms", "fold_pair", "fold_sites", "plain", "plain_site", "renewed", "sites"]
+__all__ = ["computing", "fold_norms", "fold_pair", "fold_sites", "plain", "plain_site", "renewed", "sites"]
 
 
 def sites(model: nn.Module) -> dict[str, MultiBranchConv]:
     """The multi-branch convolutions of ``model`` by name."""
     return {name: module for name, module in model.named_modules() if isinstance(module, MultiBranchConv)}
+
+
+@contextmanager
+def computing(model: nn.Module, online: str) -> Iterator[None]:
+    """The multi-branch convolutions of ``model`` compute as ``online`` says; afterwards as before."""
+    before = {site: site.online for site in sites(model).values()}
+    try:
+        for site in before:
+            site.online = online
+        yield
+    finally:
+        for site, mode in before.items():
+            site.online = mode
 
 
 def fold_sites(model: nn.Module) -> None:
