@@ -25,8 +25,8 @@ class Counts(NamedTuple):
 def count(model: nn.Module, image_size: int | tuple[int, int] = 224) -> Counts:
     """Counts at ``image_size`` (pixels, or height and width), batch 1, evaluation mode.
 
-    MACs are those of convolutions and matrix products, as papers count them: no BN, activation, bias or pooling, and all
-    branches of a multi-branch convolution.
+    MACs are those of convolutions and matrix products, as papers count them: no BN, activation, bias or pooling, and
+    all branches of a multi-branch convolution.
     Nothing is computed (meta tensors), so it takes the same fraction of a second at any size.
     """
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
