@@ -15,10 +15,10 @@ from ghostlab.models import factory
 from tests.reparam.nets import norms, scatter
 
 MODELS = [
-    param("ghostnetv1", {"width": 0.35}, id="ghostnetv1"),
-    param("ghostnetv2", {"width": 0.35}, id="ghostnetv2"),
-    param("ghostnetv3", {"width": 0.35}, id="ghostnetv3"),
-    param("ghostnetv2", {"width": 0.35, "stem_stride": 1, "in_chans": 1}, id="another stem"),
+    param("ghostnetv1", {"width": 0.2}, id="ghostnetv1"),
+    param("ghostnetv2", {"width": 0.2}, id="ghostnetv2"),
+    param("ghostnetv3", {"width": 0.2}, id="ghostnetv3"),
+    param("ghostnetv2", {"width": 0.2, "stem_stride": 1, "in_chans": 1}, id="another stem"),
     param("mobilenetv3_small_050", {}, id="mobilenetv3"),
     param("test_efficientnet", {}, id="norms with activations"),
     param("ghostnetv3_050", {}, id="ghostnetv3 of timm"),

@@ -47,7 +47,7 @@ FAMILIES = [
     param(lambda: torchvision.models.shufflenet_v2_x0_5(num_classes=4), id="torchvision shufflenet"),
 ]
 WITH_BRANCHES = [
-    param(of_timm("ghostnetv3_100"), id="ghostnetv3"),
+    param(of_timm("ghostnetv3_050"), id="ghostnetv3"),
     param(of_timm("mobileone_s0"), id="mobileone"),
     param(of_timm("repvgg_a0"), id="repvgg"),
     param(of_timm("repghostnet_050"), id="repghost"),

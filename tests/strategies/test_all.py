@@ -57,7 +57,7 @@ def test_at_most_one_schedule_and_only_callbacks_of_lightning(text: str) -> None
     for factor in schedules:
         assert all(0 <= factor(step) <= 1 for step in range(TASK.total_steps + 1))
     callbacks = [callback for s in strategies for callback in s.callbacks()]
-    assert len(callbacks) == ("ema" in join(text))
+    assert len(callbacks) == len({"ema", "reparam"} & set(join(text)))
     assert all(isinstance(callback, Callback) for callback in callbacks)
 
 
