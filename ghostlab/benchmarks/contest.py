@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -108,14 +109,21 @@ def _work(pipe: Connection, contestant: Contestant, setting: Setting) -> None:
     while True:
         if pipe.recv() == "memory":
             on_gpu = setting.device == "cuda"
-            pipe.send(torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _resident() - before)
+            pipe.send(torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _resident(peak=True) - before)
             return
         pipe.send(_timed(step, setting))
 
 
-def _resident() -> float:
-    """The most memory that this process has held, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+def _resident(peak: bool = False) -> float:
+    """Memory of this process in MiB, now or at most.
+
+    Not by ``getrusage``, whose maximum begins with that of the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    key = "VmHWM:" if peak else "VmRSS:"
+    return next(int(line.split()[1]) / 2**10 for line in status.read_text().splitlines() if line.startswith(key))
 
 
 def _training_step(model: nn.Module, setting: Setting) -> Callable[[], object]:
