@@ -27,7 +27,8 @@ def strategies(parser: argparse.ArgumentParser) -> Measure:
     from ghostlab.strategies.registry import RECIPES, STRATEGIES
 
     parser.add_argument("--repeats", type=int, default=3, help="rounds over all strategies (default: 3)")
-    parser.add_argument("--only", nargs="+", default=[*STRATEGIES, *RECIPES], help="strategies to measure")
+    names = [*STRATEGIES, *RECIPES]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, help="strategies to measure")
     parser.add_argument("overrides", nargs="*", help="such as data=cifar10 model=efficientnet_b0")
 
     def measure(given: argparse.Namespace) -> None:
