@@ -117,6 +117,8 @@ def test_a_deployed_model_is_built_directly() -> None:
     fused, _ = ghostlab.fuse(ghostnetv3(), torch.randn(1, 3, SIZE, SIZE))
     model = ghostlab.create_model("ghostnetv3", num_classes=7, width=0.2, layout="deployed")
     model.load_state_dict(fused.state_dict(), strict=True)
+    images = torch.randn(2, 3, SIZE, SIZE)
+    assert torch.equal(model.eval()(images), fused(images))
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     if dtype not in VALUES or not compiler:
         if dtype in VALUES:
-            logger.warning("no C++ compiler (g++, clang++ or $CXX): depthwise branches run by the slower eager form")
+            logger.warning("no C++ compiler (g++, clang++ or $CXX): depthwise branches are computed one by one")
         return None
     command = [*shlex.split(compiler), *FLAGS, f"-DVALUE={VALUES[dtype]}"]
     try:
