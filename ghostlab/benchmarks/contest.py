@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from ghostlab.errors import RunError
+from ghostlab.errors import RunError, UsageError
 
 __all__ = ["Contestant", "Measured", "Setting", "contest"]
 
@@ -34,6 +34,13 @@ class Setting:
     compile: bool = False
     steps: int = 1
     """Training steps timed together in one turn."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "image_size", "threads", "steps"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise UsageError("--device cuda: there is no CUDA device here; allowed: cpu")
 
     def __str__(self) -> str:
         how = "compiled" if self.compile else "eager"

@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 from ghostlab.benchmarks.contest import Contestant, Setting, contest
-from ghostlab.errors import RunError
+from ghostlab.errors import RunError, UsageError
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,3 +61,16 @@ def test_an_unknown_measurement_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "invalid choice: 'reparm'" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("option", "value"), [("batch", 0), ("image_size", -1), ("threads", 0), ("steps", 0)])
+def test_a_setting_that_cannot_be_is_refused(option: str, value: int) -> None:
+    given = {"batch": 2, "image_size": 8, "device": "cpu", "threads": 1, option: value}
+    with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} {value}: must be at least 1"):
+        Setting(**given)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
+def test_a_missing_gpu_is_said_in_one_line() -> None:
+    with pytest.raises(UsageError, match="--device cuda: there is no CUDA device here"):
+        Setting(batch=2, image_size=8, device="cuda", threads=1)
