@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import timm
 from torch import nn
 
+from ghostlab.distill.views import Preprocessing
 from ghostlab.errors import GhostlabError, UsageError, nearest
 from ghostlab.models import create_model, load_weights
 from ghostlab.models.checkpoints import read_state_dict
 from ghostlab.models.factory import OWN
 from ghostlab.models.runs import find_run, open_run, read_config
 
-__all__ = ["open_teacher", "teacher_name"]
+__all__ = ["open_teacher", "teacher_identity", "teacher_name", "teacher_preprocessing"]
 
 
 def open_teacher(source: str | Path, num_classes: int, teacher_model: str | None = None) -> nn.Module:
@@ -23,10 +28,8 @@ def open_teacher(source: str | Path, num_classes: int, teacher_model: str | None
     the name of a model whose pretrained weights timm can fetch. Raises ``UsageError`` naming ``strategy.kd.teacher``
     for anything else and for a teacher of other classes, ``RunError`` when weights cannot be read or fetched.
     """
-    try:
+    with _naming(source):
         return _open(source, num_classes, teacher_model).eval().requires_grad_(False)
-    except GhostlabError as error:
-        raise type(error)(f"strategy.kd.teacher={source}: {error}") from None
 
 
 def teacher_name(source: str | Path, teacher_model: str | None = None) -> str:
@@ -34,6 +37,43 @@ def teacher_name(source: str | Path, teacher_model: str | None = None) -> str:
     run = find_run(source)
     architecture = read_config(run)["model"]["name"] if run else teacher_model
     return f"{architecture} ({source})" if architecture else str(source)
+
+
+def teacher_preprocessing(source: str | Path) -> Preprocessing | None:
+    """What a teacher expects of its images, None for a checkpoint outside of a run folder, which does not say."""
+    with _naming(source):
+        if run := find_run(source):
+            data = read_config(run)["data"]
+            sizes = (data["image_size"], data.get("test_size") or data["image_size"])
+            return Preprocessing(tuple(data["mean"]), tuple(data["std"]), sizes)
+        if Path(source).exists():
+            return None
+        cfg = _pretrained_cfg(str(source))
+        return Preprocessing(tuple(cfg.mean), tuple(cfg.std), (cfg.input_size[-1],)) if cfg else None
+
+
+def teacher_identity(source: str | Path, teacher_model: str | None = None) -> dict[str, Any]:
+    """What a teacher's answers depend on besides its images: its architecture and the hash or name of its weights."""
+    run, path = find_run(source), Path(source)
+    with _naming(source):
+        if not path.exists():
+            cfg = _pretrained_cfg(str(source))
+            return {"model": str(source), "weights": (cfg.hf_hub_id or cfg.url) if cfg else None}
+        weights = path if path.is_file() else path / "checkpoints" / "last.ckpt"
+        if not weights.is_file():
+            raise UsageError("this folder holds no checkpoints/last.ckpt")
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return {"model": read_config(run)["model"] if run else teacher_model, "weights": digest}
+
+
+@contextmanager
+def _naming(source: str | Path) -> Iterator[None]:
+    """Errors begin with the key and its value."""
+    try:
+        yield
+    except GhostlabError as error:
+        raise type(error)(f"strategy.kd.teacher={source}: {error}") from None
 
 
 def _open(source: str | Path, num_classes: int, teacher_model: str | None) -> nn.Module:
@@ -61,17 +101,22 @@ def _open_checkpoint(path: Path, num_classes: int, architecture: str | None) -> 
 
 
 def _open_pretrained(name: str, num_classes: int) -> nn.Module:
+    cfg = _pretrained_cfg(name)
+    if cfg is not None:
+        _check_classes(cfg.num_classes, num_classes)
+    return create_model(name, num_classes=num_classes, pretrained=True)
+
+
+def _pretrained_cfg(name: str) -> Any:
+    """timm's description of the weights of a model, None where it has none."""
     timm_name = f"ghostlab_{name}" if name in OWN else name
     if not timm.is_model(timm_name):
         hint = nearest(name, [*OWN, *timm.list_models()])
         raise UsageError(f"neither a file nor a folder nor a model of timm{hint}")
     try:
-        cfg = timm.models.get_pretrained_cfg(timm_name)
+        return timm.models.get_pretrained_cfg(timm_name)
     except RuntimeError as error:  # the tag after the dot
         raise UsageError(str(error)) from None
-    if cfg is not None:
-        _check_classes(cfg.num_classes, num_classes)
-    return create_model(name, num_classes=num_classes, pretrained=True)
 
 
 def _check_classes(teacher: int, student: int) -> None:

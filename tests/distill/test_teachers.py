@@ -12,7 +12,8 @@ import yaml
 from pytest import param
 from torch import nn
 
-from ghostlab.distill import open_teacher, teacher_name
+from ghostlab.distill import Preprocessing, open_teacher
+from ghostlab.distill.teachers import teacher_identity, teacher_name, teacher_preprocessing
 from ghostlab.errors import GhostlabError, RunError, UsageError
 from ghostlab.models import create_model
 
@@ -30,7 +31,8 @@ def run(tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     (folder / "checkpoints").mkdir(parents=True)
     torch.save({"state_dict": prefixed(small())}, folder / "checkpoints" / "last.ckpt")
-    config = {"model": {**SMALL, "drop_rate": None}, "data": {"name": "digits", "num_classes": 4}}
+    data = {"name": "digits", "num_classes": 4, "image_size": 16, "test_size": 20, "mean": [0.1] * 3, "std": [0.2] * 3}
+    config = {"model": {**SMALL, "drop_rate": None}, "data": data}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
 
@@ -158,3 +160,35 @@ def test_a_teacher_is_called_by_its_architecture_and_place(run: Path) -> None:
     assert teacher_name(run / "checkpoints" / "last.ckpt") == f"ghostnetv1 ({run}/checkpoints/last.ckpt)"
     assert teacher_name("loose.pth", "resnet18") == "resnet18 (loose.pth)"
     assert teacher_name("resnet18.a1_in1k") == "resnet18.a1_in1k"
+
+
+def test_a_teachers_own_preprocessing_is_that_of_its_run_or_of_timm(run: Path, tmp_path: Path) -> None:
+    assert teacher_preprocessing(run) == Preprocessing((0.1,) * 3, (0.2,) * 3, (16, 20))
+    assert teacher_preprocessing(run / "checkpoints" / "last.ckpt") == teacher_preprocessing(run)
+    half = (0.5, 0.5, 0.5)
+    assert teacher_preprocessing("inception_resnet_v2.tf_in1k") == Preprocessing(half, half, (299,))
+    assert teacher_preprocessing(loose_checkpoint(tmp_path)) is None
+
+
+def test_a_teacher_is_known_again_by_its_weights(run: Path, tmp_path: Path) -> None:
+    first = teacher_identity(run)
+    assert first["model"]["name"] == "ghostnetv1"
+    assert teacher_identity(run / "checkpoints" / "last.ckpt") == first
+    torch.save({"state_dict": prefixed(small())}, run / "checkpoints" / "last.ckpt")
+    assert teacher_identity(run)["weights"] != first["weights"]
+    loose = teacher_identity(loose_checkpoint(tmp_path), "ghostnetv1")
+    assert (loose["model"], len(loose["weights"])) == ("ghostnetv1", 16)
+    assert teacher_identity("resnet18.a1_in1k") != teacher_identity("resnet18.a2_in1k")
+
+
+@pytest.mark.parametrize("ask", [teacher_identity, teacher_preprocessing])
+@pytest.mark.parametrize("source", ["resnt18", "resnet18.foo"])
+def test_what_is_no_teacher_has_neither(ask: Callable[[str], Any], source: str) -> None:
+    with pytest.raises(UsageError, match=rf"strategy\.kd\.teacher={source}: "):
+        ask(source)
+
+
+def test_a_run_without_a_checkpoint_is_not_known(run: Path) -> None:
+    (run / "checkpoints" / "last.ckpt").unlink()
+    with pytest.raises(UsageError, match=r"holds no checkpoints/last\.ckpt"):
+        teacher_identity(run)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from pytest import approx, param
 
-from ghostlab.distill import soft
+from ghostlab.distill import hard, soft
 
 LN3 = math.log(3)
 # A teacher of (3/4, 1/4) and a student of (1/2, 1/2).
@@ -22,7 +23,7 @@ UNDECIDED = torch.zeros(1, 2)
 )
 def test_soft_is_tau_squared_times_the_divergence_of_softened_answers(tau: float, loss: float) -> None:
     teacher = torch.tensor([[tau * LN3, 0.0]])
-    assert soft(UNDECIDED, teacher, tau).item() == approx(loss, rel=1e-6)
+    assert soft(UNDECIDED, teacher, tau=tau).item() == approx(loss, rel=1e-6)
 
 
 def test_the_divergence_is_from_the_teacher_to_the_student() -> None:
@@ -57,6 +58,23 @@ def test_certain_answers_stay_finite() -> None:
 
 def test_half_precision_is_computed_in_float32() -> None:
     student, teacher = torch.randn(4, 10, dtype=torch.bfloat16), torch.randn(4, 10, dtype=torch.float16)
-    loss = soft(student, teacher, 2.0)
+    loss = soft(student, teacher, tau=2.0)
     assert loss.dtype == torch.float32
-    assert loss == soft(student.float(), teacher.float(), 2.0)
+    assert loss == soft(student.float(), teacher.float(), tau=2.0)
+
+
+def test_hard_is_the_cross_entropy_with_the_teachers_choice() -> None:
+    student, teacher = torch.tensor([[LN3, 0.0], [LN3, 0.0]]), torch.tensor([[0.1, 0.0], [-2.0, 5.0]])
+    assert hard(student, teacher).item() == approx((math.log(4 / 3) + math.log(4)) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", [soft, hard])
+@pytest.mark.parametrize("target", [torch.tensor([1]), torch.tensor([[0.3, 0.7]])], ids=["index", "mixed"])
+def test_these_losses_look_at_the_teacher_alone(loss: Callable[..., torch.Tensor], target: torch.Tensor) -> None:
+    teacher = torch.tensor([[LN3, 0.0]])
+    assert loss(UNDECIDED, teacher, target) == loss(UNDECIDED, teacher)
+
+
+def test_hard_computes_half_precision_in_float32() -> None:
+    student, teacher = torch.randn(4, 10, dtype=torch.bfloat16), torch.randn(4, 10, dtype=torch.float16)
+    assert hard(student, teacher).dtype == torch.float32

@@ -1,0 +1,159 @@
+"""A file of a teacher's answers: one entry for every image in every epoch, with the seed that draws the image again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ghostlab.distill.topk import expand
+from ghostlab.errors import RunError, UsageError
+from ghostlab.files import write_text
+
+__all__ = ["AnswerCache", "Header", "as_tensors", "difference", "misfit", "refuse_other"]
+
+HEADER, ANSWERS, DONE = "cache.json", "answers.bin", "done.txt"
+
+
+class Header(NamedTuple):
+    """What a cache holds. ``fingerprint`` is all that its answers depend on: two caches with the same one are equal."""
+
+    fingerprint: dict[str, Any]
+    images: int
+    classes: int
+    k: int
+    teacher: str
+    """The teacher's name, with its top-1."""
+    top1: float
+
+    @property
+    def entry(self) -> np.dtype[Any]:
+        """One image in one epoch: 4 k + 4 bytes, little-endian."""
+        return np.dtype([("seed", "<u4"), ("classes", "<u2", (self.k,)), ("probabilities", "<f2", (self.k,))])
+
+
+class AnswerCache:
+    """The entries (epochs, images) of a folder, memory-mapped; epochs can be added at any time.
+
+    ``done`` counts the entries that are written, in the order in which a build takes them: epoch by epoch. What a
+    killed build had written after it last counted is written again.
+    """
+
+    def __init__(self, folder: Path, header: Header) -> None:
+        self.folder, self.header = folder, header
+        self._mapped: NDArray[Any] | None = None
+
+    @classmethod
+    def create(cls, folder: Path, header: Header) -> AnswerCache:
+        """An empty cache in ``folder``."""
+        cache = cls(folder, header)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ANSWERS).write_bytes(b"")
+        write_text(folder / DONE, "0\n")
+        write_text(folder / HEADER, json.dumps(header._asdict(), indent=2) + "\n")
+        return cache
+
+    @classmethod
+    def open(cls, folder: Path) -> AnswerCache | None:
+        """The cache in ``folder``, None where there is none; ``RunError`` for one that is damaged."""
+        file = folder / HEADER
+        if not file.is_file():
+            return None
+        try:
+            cache = cls(folder, Header(**json.loads(file.read_text(encoding="utf-8"))))
+            size, whole = (folder / ANSWERS).stat().st_size, cache.done * cache.header.entry.itemsize
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RunError(f"{folder}: not a cache of answers ({' '.join(str(error).split())})") from None
+        if size < whole:
+            raise RunError(
+                f"{folder}: answers.bin has {size:,} bytes, less than the {whole:,} written; delete the folder"
+            )
+        return cache
+
+    @property
+    def done(self) -> int:
+        """Entries written so far."""
+        return int((self.folder / DONE).read_text(encoding="utf-8"))
+
+    @property
+    def epochs(self) -> int:
+        """Whole epochs written so far."""
+        return self.done // self.header.images
+
+    @property
+    def size(self) -> int:
+        """Bytes of the written entries."""
+        return self.done * self.header.entry.itemsize
+
+    def write(self, epoch: int, index: NDArray[np.int64], entries: NDArray[Any], done: int) -> None:
+        """Write entries (n,) of the images at ``index`` (n,) and then count them: ``done`` in all."""
+        mapped = self._grown(epoch + 1)
+        mapped.reshape(-1, self.header.images)[epoch, index] = entries
+        mapped.flush()
+        write_text(self.folder / DONE, f"{done}\n")
+
+    def read(self, epoch: int, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Entries (n,) of the images at ``index`` (n,)."""
+        if self._mapped is None:
+            self._mapped = np.memmap(self.folder / ANSWERS, self.header.entry, "r").reshape(-1, self.header.images)
+        return self._mapped[epoch, index]
+
+    def seeds(self, epoch: int, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The seeds (n,) with which the images at ``index`` (n,) were drawn."""
+        return self.read(epoch, index)["seed"].astype(np.int64)
+
+    def lookup(self, epoch: int, index: Tensor) -> dict[str, Tensor]:
+        """The stored ``classes`` and ``probabilities`` (n, k) of the images at ``index`` (n,)."""
+        return as_tensors(self.read(epoch, index.numpy()))
+
+    def logits(self, found: Mapping[str, Tensor]) -> Tensor:
+        """What ``lookup`` found as logits (n, classes), on the device where it is."""
+        return expand(found["classes"], found["probabilities"], self.header.classes)
+
+    def _grown(self, epochs: int) -> np.memmap[Any, Any]:
+        """The file for writing, grown to ``epochs`` where it is shorter."""
+        file, size = self.folder / ANSWERS, epochs * self.header.images * self.header.entry.itemsize
+        if file.stat().st_size < size:
+            with file.open("r+b") as opened:
+                opened.truncate(size)
+        return np.memmap(file, self.header.entry, "r+")
+
+
+def as_tensors(entries: NDArray[Any]) -> dict[str, Tensor]:
+    """The ``classes``, int32, and ``probabilities``, float16, of entries (n,), both (n, k)."""
+    classes = torch.from_numpy(entries["classes"].astype(np.int32))
+    return {"classes": classes, "probabilities": torch.from_numpy(entries["probabilities"].copy())}
+
+
+def difference(ours: Any, theirs: Any, key: str = "") -> str | None:
+    """The first key, with both values, in which two fingerprints differ."""
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        ours, theirs = (dict(zip(map(str, range(len(each))), each, strict=True)) for each in (ours, theirs))
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        joined = ((f"{key}.{name}" if key else name, name) for name in sorted({*ours, *theirs}))
+        found = (difference(ours.get(name), theirs.get(name), path) for path, name in joined)
+        return next((text for text in found if text), None)
+    return None if ours == theirs else f"{key} is {_short(theirs)} there, {_short(ours)} here"
+
+
+def misfit(cache: AnswerCache, fingerprint: dict[str, Any]) -> str | None:
+    """What a cache was built with and a run has not, None when the cache is the run's."""
+    # JSON knows no tuples and no integers as keys.
+    return difference(json.loads(json.dumps(fingerprint)), cache.header.fingerprint)
+
+
+def refuse_other(cache: AnswerCache, fingerprint: dict[str, Any]) -> None:
+    """``UsageError`` naming what a cache was built with and a run has not."""
+    if text := misfit(cache, fingerprint):
+        raise UsageError(f"strategy.kd.cache_folder={cache.folder}: built for another run: {text}")
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
