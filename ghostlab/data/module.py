@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from ghostlab.data.config import DataConfig
 from ghostlab.data.datasets import build
 from ghostlab.data.samples import Batch, Samples, collate
-from ghostlab.data.sampling import EvalBatches, TrainOrder, rank_and_world
+from ghostlab.data.sampling import EvalBatches, Listed, Pairs, Replay, TrainOrder, rank_and_world
 from ghostlab.data.sources import MemorySource, Source
 from ghostlab.data.transforms import Transform, eval_transform, train_transform
 from ghostlab.errors import RunError, UsageError
@@ -40,7 +40,7 @@ class CheckedLoader(DataLoader[Any]):
 
 
 class DataModule(LightningDataModule):
-    """Batches of a data set; ``image_transforms`` and ``tensor_transforms`` may be set until the loader is asked for.
+    """Batches of a data set; transforms and ``replay``, images drawn before, may be set until a loader is asked for.
 
     ``setup()`` raises ``UsageError`` and ``RunError`` for data that is missing, damaged or smaller than a batch.
     """
@@ -55,6 +55,7 @@ class DataModule(LightningDataModule):
         super().__init__()
         self.cfg, self.seed = cfg, seed
         self.image_transforms, self.tensor_transforms = image_transforms, tensor_transforms
+        self.replay: Replay | None = None
         self._sources: tuple[Source, Source] | None = None
         self._unreadable: set[str] = set()
 
@@ -102,14 +103,15 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Full batches of randomly transformed images, in an order of their own each epoch."""
-        transform = train_transform(self.cfg, self.image_transforms, self.tensor_transforms)
-        order = TrainOrder(self.train_size, self.seed)
+        order = TrainOrder(self.train_size, self.seed, self.replay)
         # When a run is resumed, Lightning starts the workers before it calls set_epoch.
         if self.trainer:
             order.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
-        return self._loader(
-            Samples(self.train_source, transform), sampler=order, batch_size=self.cfg.batch_size, drop_last=True
-        )
+        return self._loader(self._train_samples(), sampler=order, batch_size=self.cfg.batch_size, drop_last=True)
+
+    def listed_dataloader(self, batches: Callable[[], Iterator[Pairs]]) -> DataLoader[Any]:
+        """Batches of training images, transformed as for training, by lists of (index, seed) pairs."""
+        return self._loader(self._train_samples(), batch_sampler=Listed(batches))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """All validation images in order."""
@@ -137,6 +139,9 @@ class DataModule(LightningDataModule):
         if not len(batch.targets):
             raise RunError(f"no image of a batch could be read, beginning with {path}: {reason}")
         return batch._replace(unreadable=())
+
+    def _train_samples(self) -> Samples:
+        return Samples(self.train_source, train_transform(self.cfg, self.image_transforms, self.tensor_transforms))
 
     def _both(self) -> tuple[Source, Source]:
         if self._sources is None:

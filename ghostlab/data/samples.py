@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from ghostlab.data.sources import Source, UnreadableError
 
-__all__ = ["Batch", "Sample", "Samples", "collate", "random_state_kept"]
+__all__ = ["Batch", "Sample", "Samples", "collate", "random_state_kept", "seeded"]
 
 
 class Sample(NamedTuple):
@@ -30,7 +30,8 @@ class Batch(NamedTuple):
     """``images`` float32 (B, 3, H, W); ``targets``, ``index`` (in the data set) and ``seed`` int64 (B,).
 
     ``unreadable`` holds (path, reason) of the images that should have been in the batch, too; the loaders of
-    ``DataModule`` deal with them and hand out batches without.
+    ``DataModule`` deal with them and hand out batches without. The trainer adds ``mixing_seed``, from which the batch
+    is mixed, and what strategies have ``known`` of its images.
     """
 
     images: Tensor
@@ -38,6 +39,8 @@ class Batch(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks a batch for
     seed: Tensor
     unreadable: tuple[tuple[str, str], ...] = ()
+    mixing_seed: int = 0
+    known: dict[str, Tensor] = {}  # noqa: RUF012 (a tuple's default; never changed in place)
 
 
 class Samples(Dataset[Sample]):
@@ -97,6 +100,14 @@ def random_state_kept() -> Iterator[None]:
         random.setstate(python)
         np.random.set_state(legacy)
         torch.default_generator.set_state(default)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Within it those generators are those of ``seed``; afterwards they go on as if nothing had been drawn."""
+    with random_state_kept():
+        _seed_all(seed)
+        yield
 
 
 def _seed_all(seed: int) -> None:

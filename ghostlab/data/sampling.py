@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from ghostlab.data.hashing import sample_seeds, shuffled
 
-__all__ = ["EvalBatches", "TrainOrder", "rank_and_world"]
+__all__ = ["EvalBatches", "Listed", "Replay", "TrainOrder", "fixed_batches", "rank_and_world"]
+
+
+Pairs = list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Images that were drawn before, with ``seed``, are drawn again: ``seeds(epoch, index)`` gives those of images.
+
+    ``batch`` is the number of images that were mixed with each other and stay together, None where none were mixed.
+    """
+
+    seed: int
+    seeds: Callable[[int, NDArray[np.int64]], NDArray[np.int64]]
+    batch: int | None = None
 
 
 class TrainOrder(Sampler[tuple[int, int]]):
     """(index, seed) pairs in a new order each epoch.
 
     Of several processes each gets its share, all of the same length; together they see in each step the images that
-    one process with the whole batch would see.
+    one process with the whole batch would see. What is replayed comes in an order of this run's own, too: of images or,
+    where these were mixed, of whole batches.
     """
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed, self.epoch = size, seed, 0
+    def __init__(self, size: int, seed: int, replay: Replay | None = None) -> None:
+        self.size, self.seed, self.replay, self.epoch = size, seed, replay, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration is for."""
@@ -32,10 +50,47 @@ class TrainOrder(Sampler[tuple[int, int]]):
         return self.size // rank_and_world()[1]
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        rank, world = rank_and_world()
-        order = shuffled(self.size, self.seed, self.epoch)[rank : len(self) * world : world]
-        seeds = sample_seeds(order, self.seed, self.epoch)
+        if self.replay is None:
+            order = self._images()
+            seeds = sample_seeds(order, self.seed, self.epoch)
+        else:
+            order = self._batches(self.replay) if self.replay.batch else self._images()
+            seeds = self.replay.seeds(self.epoch, order)
         return zip(order.tolist(), seeds.tolist(), strict=True)
+
+    def _images(self) -> NDArray[np.int64]:
+        rank, world = rank_and_world()
+        return shuffled(self.size, self.seed, self.epoch)[rank : len(self) * world : world]
+
+    def _batches(self, replay: Replay) -> NDArray[np.int64]:
+        rank, world = rank_and_world()
+        batch = replay.batch or 1
+        steps = self.size // (batch * world)
+        batches = fixed_batches(self.size, batch, replay.seed, self.epoch, world)[: steps * world]
+        mine = np.stack(batches)[rank::world]
+        return mine[shuffled(steps, self.seed, self.epoch)].ravel()
+
+
+class Listed(Sampler[Pairs]):
+    """Batches of (index, seed) pairs as a function lists them, for as often as they are asked for."""
+
+    def __init__(self, batches: Callable[[], Iterator[Pairs]]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Pairs]:
+        return self.batches()
+
+
+def fixed_batches(size: int, batch: int, seed: int, epoch: int, world: int = 1) -> list[NDArray[np.int64]]:
+    """The batches (``batch``,) that ``TrainOrder`` leads to: of every process at the first step, then at the second...
+
+    At the end, in smaller ones, come the images that are left out of the epoch.
+    """
+    order = shuffled(size, seed, epoch)
+    whole = size // (batch * world) * batch * world
+    steps = order[:whole].reshape(-1, batch, world).transpose(0, 2, 1).reshape(-1, batch)
+    rest = order[whole:]
+    return [*steps, *np.split(rest, range(batch, len(rest), batch))] if len(rest) else [*steps]
 
 
 class EvalBatches(Sampler[list[tuple[int, int]]]):

@@ -7,7 +7,8 @@ import pytest
 from pytest import MonkeyPatch, param
 
 from ghostlab.data import sampling
-from ghostlab.data.sampling import EvalBatches, TrainOrder
+from ghostlab.data.hashing import sample_seeds
+from ghostlab.data.sampling import EvalBatches, Listed, Replay, TrainOrder, fixed_batches
 
 
 def pretend(monkeypatch: MonkeyPatch, rank: int, world: int) -> None:
@@ -82,3 +83,62 @@ def test_validation_sees_everything_once_in_equally_many_batches(
     if batch > 1:
         assert np.max([max(one) for one in lengths]) <= batch
         assert len(lengths[0]) == math.ceil(math.ceil(size / world) / batch)
+
+
+def replay(batch: int | None) -> Replay:
+    return Replay(seed=7, seeds=lambda epoch, index: sample_seeds(index, 7, epoch), batch=batch)
+
+
+def in_batches(order: TrainOrder, batch: int) -> list[list[tuple[int, int]]]:
+    pairs = list(order)
+    return [pairs[start : start + batch] for start in range(0, len(pairs) - batch + 1, batch)]
+
+
+def test_replayed_images_have_the_seeds_of_then_in_an_order_of_now() -> None:
+    here, there = TrainOrder(50, seed=1, replay=replay(None)), TrainOrder(50, seed=7)
+    for epoch in range(3):
+        here.set_epoch(epoch)
+        there.set_epoch(epoch)
+        assert dict(here) == dict(there)
+        assert list(here) != list(there)
+        assert [index for index, _ in here] == [index for index, _ in _at(TrainOrder(50, seed=1), epoch)]
+
+
+def _at(order: TrainOrder, epoch: int) -> TrainOrder:
+    order.set_epoch(epoch)
+    return order
+
+
+@pytest.mark.parametrize("world", [1, 3])
+def test_replayed_batches_stay_together_in_an_order_of_now(monkeypatch: MonkeyPatch, world: int) -> None:
+    batch, size = 4, 50
+    for rank in range(world):
+        pretend(monkeypatch, rank, world)
+        here = in_batches(_at(TrainOrder(size, seed=1, replay=replay(batch)), 2), batch)
+        there = in_batches(_at(TrainOrder(size, seed=7), 2), batch)
+        assert sorted(here) == sorted(there)
+        assert here != there
+        assert len(here) == size // (batch * world)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("size", [48, 50, 59])
+def test_fixed_batches_are_those_of_all_processes_and_then_the_rest(
+    monkeypatch: MonkeyPatch, world: int, size: int
+) -> None:
+    batch, expected = 4, []
+    for rank in range(world):
+        pretend(monkeypatch, rank, world)
+        expected.append([[index for index, _ in one] for one in in_batches(_at(TrainOrder(size, seed=7), 5), batch)])
+    found = [one.tolist() for one in fixed_batches(size, batch, 7, 5, world)]
+    steps = size // (batch * world)
+    assert found[: steps * world] == [
+        one for step in zip(*(own[:steps] for own in expected), strict=True) for one in step
+    ]
+    assert sorted(index for one in found for index in one) == list(range(size))
+    assert max(map(len, found)) == batch
+
+
+def test_listed_batches_come_as_they_are_listed_every_time() -> None:
+    listed = Listed(lambda: iter([[(0, 1), (2, 3)], [(4, 5)]]))
+    assert list(listed) == list(listed) == [[(0, 1), (2, 3)], [(4, 5)]]
