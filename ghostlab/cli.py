@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from ghostlab.config.compose import CONF, VERSION_BASE
 from ghostlab.config.messages import exit_code, one_line
 from ghostlab.config.plus import register
+from ghostlab.config.sweep import late, teach_sweeper
 from ghostlab.errors import GhostlabError, RunError, UsageError
 
 __all__ = ["guarded", "hydra_command"]
@@ -58,6 +59,9 @@ def hydra_command(task: Callable[[DictConfig], object], arguments: list[str]) ->
             failures.append((" ".join(HydraConfig.get().overrides.task), error))
 
     register()
+    teach_sweeper()
+    if {"-m", "--multirun"} & {*arguments}:
+        sys.argv[1:] = map(late, arguments)
     hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="config")(job)()
     if len(failures) == 1:
         raise failures[0][1]

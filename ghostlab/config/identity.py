@@ -27,6 +27,7 @@ NOT_IDENTITY = (
     "data.download",
     "data.num_classes",
     "data.class_names",
+    "strategy.kd.cache_folder",
     "trainer.tensorboard",
 )
 

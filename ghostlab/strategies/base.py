@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from pytorch_lightning import Callback
 from torch import Tensor, nn
 
-__all__ = ["LrFactor", "Services", "Step", "Strategy", "Task", "Transform"]
+__all__ = ["Drawn", "LrFactor", "Services", "Step", "Strategy", "Task", "TrainingImages", "Transform"]
 
 Transform = Callable[[Any], Any]
 LrFactor = Callable[[int], float]
@@ -41,22 +44,65 @@ class Step:
     """One training step, after the forward pass of the student.
 
     ``images`` (B, 3, H, W) and ``logits`` (B, classes) are what the student saw and answered; ``targets`` are class
-    indices (B,) or, once mixed or smoothed, probabilities (B, classes).
+    indices (B,) or, once mixed or smoothed, probabilities (B, classes). ``known`` is what strategies looked up for the
+    batch.
     """
 
     images: Tensor
     targets: Tensor
     logits: Tensor
+    known: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Training images (B, 3, H, W) as a student gets them, on its device, with their positions in the data set and
+    their seeds, both int64 (B,). ``epoch`` counts from 0. ``done`` is the number of images drawn in this epoch so far,
+    those that could not be read included."""
+
+    epoch: int
+    done: int
+    images: Tensor
+    index: NDArray[np.int64]
+    seeds: NDArray[np.int64]
+
+
+class TrainingImages(Protocol):
+    """The training images of a run, augmented and mixed, to be drawn beforehand and again in training."""
+
+    @property
+    def size(self) -> int:
+        """The number of images in an epoch."""
+
+    def identity(self) -> dict[str, Any]:
+        """All that the images of a seed and an epoch depend on, as plain values."""
+
+    def draw(self, seed: int, start: int, stop: int) -> Iterator[Drawn]:
+        """The images ``start`` to ``stop``, counted over all epochs, in the order in which they are best drawn."""
+
+    def replay(self, seed: int, seeds: Callable[[int, NDArray[np.int64]], NDArray[np.int64]]) -> None:
+        """Let training draw what ``draw(seed, ...)`` drew: ``seeds`` gives those of an epoch's images (B,)."""
 
 
 class Services(Protocol):
     """What the trainer offers to strategies that need work done before the run starts."""
+
+    @property
+    def outputs(self) -> Path:
+        """Where run folders are kept."""
+
+    @property
+    def images(self) -> TrainingImages:
+        """The training images of this run."""
 
     def default_teacher(self) -> Path:
         """The run folder of the data set's default teacher, trained now if it is not there yet."""
 
     def evaluate(self, model: nn.Module) -> float:
         """Top-1 accuracy in percent on the validation set; the model is left in evaluation mode."""
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """Within it a forward pass has the precision of the run."""
 
     def say(self, line: str) -> None:
         """Print one line of the run's header."""
@@ -98,6 +144,15 @@ class Strategy:
         """A function that mixes (images, probabilities) of a batch; with several, one is drawn for each batch."""
         return None
 
+    def companion(self) -> nn.Module | None:
+        """A module that is trained beside the model and is no part of it: not counted, averaged or deployed."""
+        return None
+
+    def lookup(self, epoch: int, index: Tensor) -> dict[str, Tensor]:
+        """What is known beforehand of the training images at the positions ``index`` (B,), on the CPU, in an epoch
+        (from 0); it travels to the device with the batch and comes back as ``step.known``."""
+        return {}
+
     def loss_terms(self, step: Step) -> dict[str, Tensor]:
         """Named scalar loss terms, unweighted, added to ``ce``."""
         return {}
@@ -113,6 +168,14 @@ class Strategy:
     def callbacks(self) -> list[Callback]:
         """Lightning callbacks of this strategy."""
         return []
+
+    def figures(self) -> dict[str, Any]:
+        """What this strategy adds to ``result.json``, as plain values."""
+        return {}
+
+    def remark(self, result: Mapping[str, Any]) -> str:
+        """What the user should know about a finished run with these figures, in one line; empty for nothing."""
+        return ""
 
     def describe(self) -> str:
         """What it does with its present settings, in a few words for the run's header."""

@@ -1,67 +1,160 @@
-"""Knowledge distillation: the student also learns the answers of a larger, trained teacher.
+"""Knowledge distillation: the student also learns what a larger, trained teacher answers or sees.
 
-Hinton et al., "Distilling the Knowledge in a Neural Network", https://arxiv.org/abs/1503.02531. The plain functions are
-``soft`` and ``open_teacher`` of ``ghostlab.distill``.
+The plain functions are those of ``ghostlab.distill``: the losses ``soft``, ``hard``, ``dkd``, ``dist`` and
+``feature``, and ``open_teacher``. Their docstrings name the sources.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ghostlab.distill import open_teacher, soft, teacher_name
+from ghostlab.distill import Choice, hard, soft
+from ghostlab.distill.decoupled import dkd_parts
+from ghostlab.distill.features import Projections, Taps, feature_parts
+from ghostlab.distill.relations import dist_parts
+from ghostlab.strategies.answers import Answers, live_answers
 from ghostlab.strategies.base import Services, Step, Strategy, Task
-from ghostlab.strategies.checks import within
+from ghostlab.strategies.kd_knobs import USED_BY, check_knobs, listed
+from ghostlab.strategies.run_cache import RunCache
 
-__all__ = ["KnowledgeDistillation", "answers"]
+__all__ = ["KnowledgeDistillation"]
 
-
-@torch.no_grad()
-def answers(teacher: nn.Module, images: Tensor) -> Tensor:
-    """The teacher's logits (B, classes) for images (B, C, H, W), to which it is moved; under autocast in its type."""
-    first = next(teacher.parameters())
-    if (first.device, first.dtype) != (images.device, images.dtype):
-        teacher.to(images.device, images.dtype)
-    return teacher(images)
+LAST_STAGE = (-1,)
 
 
 @dataclass
 class KnowledgeDistillation(Strategy):
-    """``(1 - alpha) * CE + alpha * tau^2 * KL(teacher || student)``; the teacher sees the images that the student sees.
+    """``(1 - alpha) * CE + alpha * <the loss of kind>``; the teacher sees the images that the student sees.
 
     ``teacher`` is the name of a timm model, a checkpoint (outside of a run folder with ``teacher_model``, the name of
-    its architecture) or a run folder; without one the data set's default teacher is used. The teacher is no part of
-    any module, so it is never trained, averaged, counted or saved.
+    its architecture), a run folder, or a list of these, whose probabilities are averaged; without one, the data set's
+    default teacher is used. The teacher is no part of any module, so it is never trained, averaged, counted or saved.
     """
 
     name = "kd"
+    kind: str = "soft"
     alpha: float = 0.5
     tau: float = 1.0
-    teacher: str | None = None
-    teacher_model: str | None = None
+    dkd_target: float = 1.0
+    dkd_others: float = 0.5
+    dist_inter: float = 1.0
+    dist_intra: float = 1.0
+    stages: list[int] | None = None
+    teacher: Any = None
+    teacher_model: Any = None
+    teacher_weights: list[float] | None = None
+    teacher_size: int | None = None
+    teacher_mean: list[float] | None = None
+    teacher_std: list[float] | None = None
+    compile: bool = False
+    cache: bool = False
+    cache_k: int = 10
+    cache_folder: str | None = None
 
     def __post_init__(self) -> None:
-        within("strategy.kd.alpha", self.alpha, "[0, 1]")
-        within("strategy.kd.tau", self.tau, "(0, inf)")
-        self._opened: nn.Module | None = None
-        self._known_as = ""
+        check_knobs(self)
+        self._answers: Answers | None = None
+        self._taps: tuple[Taps, Taps] | None = None
+        self._projections: Projections | None = None
 
     def prepare(self, model: nn.Module, task: Task, services: Services) -> None:
-        """Open the teacher and measure its accuracy, which ``describe`` then tells."""
-        source = self.teacher or services.default_teacher()
-        self._opened = open_teacher(source, task.num_classes, self.teacher_model)
-        top1 = services.evaluate(self._opened)
-        self._known_as = f"; teacher {teacher_name(source, self.teacher_model)}: top-1 {top1:.1f}"
+        """Open the teacher and measure its accuracy, or find or build the cache of its answers."""
+        if self.cache:
+            self._answers = self.run_cache(task, services).complete()
+            return
+        live = live_answers(self.choice(services), task, services, self.compile)
+        self._answers = live
+        if self.kind == "feature":
+            self._tap(model, live.teacher, task)
+
+    def run_cache(self, task: Task, services: Services) -> RunCache:
+        """The cache that the knobs name, for the run of ``task``."""
+        folder = Path(self.cache_folder) if self.cache_folder else None
+        return RunCache(self.choice(services), task, services, self.cache_k, folder, self.compile)
+
+    def companion(self) -> nn.Module | None:
+        return self._projections
+
+    def lookup(self, epoch: int, index: Tensor) -> dict[str, Tensor]:
+        return self._source().lookup(epoch, index)
 
     def loss_terms(self, step: Step) -> dict[str, Tensor]:
-        if self._opened is None:
-            raise RuntimeError("prepare() opens the teacher and comes first")
-        return {"kd": soft(step.logits, answers(self._opened, step.images), self.tau)}
+        logits = self._source().logits(step)
+        if self.kind == "soft":
+            return {"kd": soft(step.logits, logits, tau=self.tau)}
+        if self.kind == "hard":
+            return {"kd": hard(step.logits, logits)}
+        if self.kind == "feature":
+            return dict(zip(self._names(), self._feature_parts(), strict=True))
+        if self.kind == "dkd":
+            parts: tuple[Tensor, ...] = dkd_parts(step.logits, logits, step.targets, tau=self.tau)
+        else:
+            parts = dist_parts(step.logits, logits, tau=self.tau)
+        return dict(zip(self._names(), parts, strict=True))
 
     def loss_weights(self) -> dict[str, float]:
-        return {"ce": 1 - self.alpha, "kd": self.alpha}
+        weights = {"dkd": (self.dkd_target, self.dkd_others), "dist": (self.dist_inter, self.dist_intra)}
+        each = weights.get(self.kind, (1.0,) * len(self._names()))
+        return {"ce": 1 - self.alpha} | {
+            name: self.alpha * weight for name, weight in zip(self._names(), each, strict=True)
+        }
+
+    def figures(self) -> dict[str, Any]:
+        return {"teacher": self._source().introduction, "teacher_top1": self._source().top1}
+
+    def remark(self, result: Mapping[str, Any]) -> str:
+        top1 = self._source().top1
+        if top1 >= result["top1"]:
+            return ""
+        return f"kd: the teacher's top-1 {top1:.1f} is below the student's {result['top1']:.1f}: find a better teacher"
 
     def describe(self) -> str:
-        return f"soft, alpha {self.alpha:g}, tau {self.tau:g}{self._known_as}"
+        tau = f", tau {self.tau:g}" if self.kind in USED_BY["tau"] else ""
+        known = f"; {self._answers.introduction}" if self._answers else ""
+        return f"{self.kind}, alpha {self.alpha:g}{tau}{known}"
+
+    def _source(self) -> Answers:
+        if self._answers is None:
+            raise RuntimeError("prepare() opens the teacher and comes first")
+        return self._answers
+
+    def _names(self) -> list[str]:
+        """The loss terms of this kind."""
+        if self.stages and len(self.stages) > 1:
+            return [f"kd_stage{stage}" for stage in self.stages]
+        return {"dkd": ["kd_target", "kd_others"], "dist": ["kd_inter", "kd_intra"]}.get(self.kind, ["kd"])
+
+    def _tap(self, model: nn.Module, teacher: Any, task: Task) -> None:
+        """Listen to the stages of both networks; an image of zeros tells their numbers of channels."""
+        stages = self.stages or LAST_STAGE
+        taps = Taps(model, stages, "student"), Taps(teacher.model, stages, "teacher")
+        training, image = model.training, torch.zeros(1, len(task.mean), task.image_size, task.image_size)
+        with torch.no_grad():
+            model.eval()(image)
+            teacher.cpu()(image)
+        model.train(training)
+        self._taps, self._projections = taps, Projections(*(tap.features() for tap in taps))
+
+    def _feature_parts(self) -> list[Tensor]:
+        assert self._taps is not None and self._projections is not None
+        student, teacher = (tap.features() for tap in self._taps)
+        return feature_parts(self._projections(student), teacher)
+
+    def choice(self, services: Services) -> Choice:
+        """The teachers that the knobs name."""
+        sources = [source or services.default_teacher() for source in listed(self.teacher)]
+        models = listed(self.teacher_model)
+        return Choice(
+            sources=sources,
+            architectures=models * len(sources) if len(models) == 1 else models,
+            weights=self.teacher_weights or [1.0] * len(sources),
+            size=self.teacher_size,
+            mean=tuple(self.teacher_mean) if self.teacher_mean else None,
+            std=tuple(self.teacher_std) if self.teacher_std else None,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from ghostlab.data import Batch
 from ghostlab.errors import RunError
 from ghostlab.strategies.base import Step, Strategy, Task
 from ghostlab.training.loss_log import LossLog
+from ghostlab.training.mixing import Mixing
 from ghostlab.training.scores import Scores
 from ghostlab.training.settings import OptimizerConfig
 
@@ -52,7 +54,8 @@ class Classifier(LightningModule):
         self.losses = LossLog()
         self.scores: dict[str, Scores] = {}
         self.row: dict[str, float] = {}
-        self._mixers = [mixer for s in strategies if (mixer := s.mixer(task)) is not None]
+        self.companions = nn.ModuleDict({s.name: module for s in strategies if (module := s.companion()) is not None})
+        self._mixing = Mixing(strategies, task)
         self._weights = _product_of_weights(strategies)
         # A dictionary keeps the compiled wrapper out of the state dict.
         self._forward: dict[str, Callable[[Tensor], Tensor]] = {
@@ -67,9 +70,19 @@ class Classifier(LightningModule):
         np.random.seed(int(epoch_seed))
         self.losses.reset()
 
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Add what is best found out on the CPU, without waiting for a device."""
+        if not self.trainer.training:
+            return batch
+        known: dict[str, Tensor] = {}
+        for strategy in self.strategies:
+            known |= strategy.lookup(self.current_epoch, batch.index)
+        return batch._replace(mixing_seed=int(batch.seed[0]), known=known)
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        images, targets = self._mixed(self._laid_out(batch.images), self._changed(batch.targets))
-        step = Step(images=images, targets=targets, logits=self._forward["train"](images))
+        targets = self._changed(batch.targets)
+        images, targets = self._mixing(self._laid_out(batch.images), targets, batch.mixing_seed)
+        step = Step(images=images, targets=targets, logits=self._forward["train"](images), known=batch.known)
         terms = {"ce": F.cross_entropy(step.logits.float(), targets)}
         for strategy in self.strategies:
             terms |= strategy.loss_terms(step)
@@ -101,9 +114,21 @@ class Classifier(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = create_optimizer_v2(self.model, **self.optimizer_config.timm_options())
+        if beside := list(self.companions.parameters()):
+            optimizer.add_param_group({"params": beside, "weight_decay": self.optimizer_config.weight_decay})
         factors = [factor for s in self.strategies if (factor := s.lr_factor(self.task)) is not None]
         schedule = LambdaLR(optimizer, factors[0] if factors else lambda step: 1.0)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the companions apart, so that ``state_dict`` holds the model's weights and nothing else."""
+        weights = checkpoint["state_dict"]
+        names = [name for name in weights if name.startswith("companions.")]
+        if names:
+            checkpoint["state_dict_companions"] = {name: weights.pop(name) for name in names}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["state_dict"] |= checkpoint.pop("state_dict_companions", {})
 
     def _laid_out(self, images: Tensor) -> Tensor:
         return images.to(memory_format=torch.channels_last) if self.channels_last else images
@@ -112,13 +137,6 @@ class Classifier(LightningModule):
         for strategy in self.strategies:
             targets = strategy.change_targets(targets, self.task)
         return targets
-
-    def _mixed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        if not self._mixers:
-            return images, targets
-        if targets.ndim == 1:
-            targets = F.one_hot(targets, self.task.num_classes).float()
-        return self._mixers[int(torch.randint(len(self._mixers), ()))](images, targets)
 
 
 def as_classifier(module: LightningModule) -> Classifier:

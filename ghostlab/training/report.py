@@ -55,6 +55,8 @@ def result(folder: Path, figures: dict[str, Any]) -> None:
     for name, value in _rows(figures):
         table.add_row(name, value)
     Console().print(table)
+    for remark in figures["remarks"]:
+        say(remark)
     say(
         f"top-1 {figures['top1']:.1f} (best {figures['top1_best']:.1f}, epoch {figures['epoch_best']})"
         f"   {duration(figures['seconds'])}   {folder}"

@@ -104,7 +104,7 @@ def draw_curves(history: History, terms: list[str], title: str, file: Path) -> N
 
 def _deployed(model: nn.Module, image_size: int) -> nn.Module:
     """The network that ``tools/fuse.py`` makes, without its proof: only its size is wanted."""
-    copied = copy.deepcopy(model).cpu()
+    copied = copy.deepcopy(model).cpu().float()
     return apply(copied, plan(copied, torch.zeros(1, 3, image_size, image_size)))
 
 

@@ -22,16 +22,18 @@ from ghostlab.config.identity import difference
 from ghostlab.data import DataModule
 from ghostlab.errors import RunError, UsageError
 from ghostlab.files import write_text
+from ghostlab.strategies.base import Task
 from ghostlab.training import report
 from ghostlab.training.build import build_data, build_model, build_task, build_trainer, change_model
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.history import History
+from ghostlab.training.images import RunImages
 from ghostlab.training.results import draw_curves, read_result, summary, write_result
 from ghostlab.training.services import RunServices
 from ghostlab.training.settings import Settings, parse
 
-__all__ = ["run"]
+__all__ = ["open_services", "run"]
 
 
 def run(cfg: DictConfig, as_teacher: bool = False) -> dict[str, Any]:
@@ -56,6 +58,14 @@ def run(cfg: DictConfig, as_teacher: bool = False) -> dict[str, Any]:
     return result
 
 
+def open_services(cfg: DictConfig) -> tuple[Settings, Task, RunServices]:
+    """What the strategies of a run may ask for, without the run: for commands that do a part of its work."""
+    settings = parse(cfg)
+    _quieten()
+    history, checkpoints = History(settings.folder / "metrics.csv"), Checkpoints(settings.folder / "checkpoints")
+    return settings, *_services(settings, cfg, build_trainer(settings, history, checkpoints))
+
+
 def _finished(settings: Settings) -> dict[str, Any] | None:
     _refuse_other_run(settings)
     return None if settings.force else read_result(settings.folder)
@@ -75,12 +85,10 @@ def _prepare(settings: Settings, cfg: DictConfig) -> _Parts:
     history = History(settings.folder / "metrics.csv")
     checkpoints = Checkpoints(settings.folder / "checkpoints")
     trainer = build_trainer(settings, history, checkpoints)
-    data = build_data(settings)
-    task = build_task(settings, data, trainer.world_size)
+    task, services = _services(settings, cfg, trainer)
     model = build_model(settings, task)
-    report.header(settings, data, model)
+    report.header(settings, services.data, model)
     model = change_model(model, settings, task)
-    services = RunServices(cfg, data, trainer.strategy.root_device, train=run)
     for strategy in settings.strategies:
         strategy.prepare(model, task, services)
         report.strategy(strategy)
@@ -93,7 +101,14 @@ def _prepare(settings: Settings, cfg: DictConfig) -> _Parts:
         channels_last=settings.trainer.channels_last,
         compile_model=settings.trainer.compile,
     )
-    return _Parts(data, classifier, trainer, history, checkpoints)
+    return _Parts(services.data, classifier, trainer, history, checkpoints)
+
+
+def _services(settings: Settings, cfg: DictConfig, trainer: Trainer) -> tuple[Task, RunServices]:
+    data = build_data(settings)
+    task = build_task(settings, data, trainer.world_size)
+    images = RunImages(data, settings.strategies, task, trainer)
+    return task, RunServices(cfg, data, images, trainer, train=run)
 
 
 def _train(settings: Settings, parts: _Parts) -> dict[str, Any]:
@@ -118,6 +133,9 @@ def _fit(parts: _Parts) -> None:
 def _finish(settings: Settings, parts: _Parts) -> dict[str, Any]:
     result = summary(settings, parts.classifier, parts.history, parts.checkpoints)
     result["skipped_images"] = parts.data.skipped
+    for strategy in settings.strategies:
+        result |= strategy.figures()
+    result["remarks"] = [line for s in settings.strategies if (line := s.remark(result))]
     if parts.trainer.is_global_zero:
         title = f"{settings.model['name']}  {settings.strategy}  {settings.data.name}  seed {settings.seed}"
         draw_curves(parts.history, parts.classifier.losses.names, title, settings.folder / "curves.png")
@@ -177,5 +195,11 @@ def _alone_in(folder: Path, wait: bool) -> Iterator[None]:
 def _quieten() -> None:
     """Lightning's notices about hardware, loaders and loggers say nothing that a run's own lines do not."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*isinstance.treespec.*", ".*number of training batches.*"):
+    known = (
+        "does not have many workers",
+        "isinstance.treespec",
+        "number of training batches",
+        "overridden `on_before_batch_transfer`",
+    )
+    for message in (f".*{part}.*" for part in known):
         warnings.filterwarnings("ignore", message=message)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Trainer
 from torch import nn
 
 from ghostlab.config.compose import compose
 from ghostlab.config.identity import run_folder
 from ghostlab.data import DataModule
+from ghostlab.data.samples import random_state_kept
 from ghostlab.errors import UsageError
 from ghostlab.training import report
+from ghostlab.training.images import RunImages
 from ghostlab.training.scores import evaluate
 
 __all__ = ["RunServices"]
@@ -27,17 +30,28 @@ class RunServices:
 
     cfg: DictConfig
     data: DataModule
-    device: torch.device
+    images: RunImages
+    trainer: Trainer
     train: Callable[..., dict[str, Any]]
+
+    @property
+    def outputs(self) -> Path:
+        return Path(self.cfg.outputs)
 
     def default_teacher(self) -> Path:
         cfg = teacher_config(self.cfg)
         report.say(f"teacher   {cfg.model.name} for {cfg.data.name}, trained once and kept in {run_folder(cfg)}")
-        self.train(cfg, as_teacher=True)
+        with random_state_kept():  # a teacher that is there already draws nothing
+            self.train(cfg, as_teacher=True)
         return run_folder(cfg)
 
     def evaluate(self, model: nn.Module) -> float:
-        return evaluate(model, self.data.val_dataloader(), self.data.num_classes, self.device)["top1"]
+        device = self.trainer.strategy.root_device
+        with self.precision():
+            return evaluate(model, self.data.val_dataloader(), self.data.num_classes, device)["top1"]
+
+    def precision(self) -> AbstractContextManager[Any]:
+        return self.trainer.precision_plugin.forward_context()
 
     def say(self, line: str) -> None:
         report.say(line)

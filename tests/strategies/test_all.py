@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations, permutations
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from pytorch_lightning import Callback
 from ghostlab.errors import UsageError
 from ghostlab.strategies import STRATEGIES, canonical_name, join, load
 from ghostlab.strategies.base import Strategy
-from tests.strategies.settings import SETTINGS, TASK
+from tests.strategies.settings import KD_SETTINGS, KD_TERMS, SETTINGS, TASK
 from tests.strategies.tiny import BATCH, build, load_batch, training_step
 
 SINGLES = [name for name in STRATEGIES if name != "baseline"]
@@ -46,6 +47,21 @@ def test_a_step_gives_finite_terms_and_gradients(text: str, a_teacher: None) -> 
     assert set(terms) == ({"ce", "kd"} if "kd" in join(text) else {"ce"})
     sum(terms.values()).backward()
     grads = [parameter.grad for parameter in model.parameters()]
+    assert all(grad is not None and grad.isfinite().all() for grad in grads)
+
+
+@pytest.mark.parametrize("other", [None, *(name for name in SINGLES if name != "kd")])
+@pytest.mark.parametrize("kd", KD_SETTINGS)
+def test_every_way_to_distill_joins_with_every_strategy(
+    kd: str, other: str | None, a_teacher: None, tmp_path: Path
+) -> None:
+    strategies, model = build(join(f"kd+{other}" if other else "kd"), KD_SETTINGS[kd], tmp_path)
+    _, terms = training_step(strategies, model, load_batch(strategies))
+    assert set(terms) == {"ce"} | KD_TERMS.get(kd, {"kd"})
+    sum(terms.values()).backward()
+    beside = [companion for s in strategies if (companion := s.companion()) is not None]
+    assert len(beside) == (kd == "feature")
+    grads = [parameter.grad for module in (model, *beside) for parameter in module.parameters()]
     assert all(grad is not None and grad.isfinite().all() for grad in grads)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -15,7 +18,7 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import to_tensor
 
 from ghostlab.strategies import load
-from ghostlab.strategies.base import Step, Strategy
+from ghostlab.strategies.base import Drawn, Step, Strategy
 from tests.strategies.settings import SETTINGS, TASK
 
 BATCH = 6
@@ -32,6 +35,8 @@ class Block(nn.Module):
 
 
 class TinyNet(nn.Module):
+    feature_info = ({"module": "blocks.0"}, {"module": "blocks.1"})
+
     def __init__(self, num_classes: int = TASK.num_classes, drop_path_rate: float = 0.0) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 3, stride=4, padding=1)
@@ -43,10 +48,41 @@ class TinyNet(nn.Module):
 
 
 @dataclass
+class FakeImages:
+    """An epoch of ``size`` images of noise, each a function of its seed, in batches of 4; ``drawn`` counts them."""
+
+    size: int = BATCH
+    settings: dict[str, Any] = field(default_factory=dict)
+    drawn: int = 0
+    replayed: list[Any] = field(default_factory=list)
+
+    def identity(self) -> dict[str, Any]:
+        return {"data": {"name": "noise"}, "strategies": {}, **self.settings}
+
+    def image(self, seed: int) -> Tensor:
+        return torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(seed))
+
+    def draw(self, seed: int, start: int, stop: int) -> Iterator[Drawn]:
+        for epoch in range(start // self.size, -(-stop // self.size)):
+            for first in range(0, self.size, 4):
+                done = min(first + 4, self.size)
+                if start < epoch * self.size + done <= stop:
+                    index = np.arange(first, done)
+                    seeds = 1000 * (epoch + 1) + index
+                    self.drawn += len(index)
+                    yield Drawn(epoch, done, torch.stack([self.image(s) for s in seeds.tolist()]), index, seeds)
+
+    def replay(self, seed: int, seeds: Callable[[int, Any], Any]) -> None:
+        self.replayed.append((seed, seeds))
+
+
+@dataclass
 class FakeServices:
     """Measures nothing: what a strategy asks for is written down, and answered with a constant."""
 
     teacher: Path = Path("outputs/teachers/tiny")
+    outputs: Path = Path("nowhere")
+    images: FakeImages = field(default_factory=FakeImages)
     evaluated: list[nn.Module] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
@@ -57,20 +93,26 @@ class FakeServices:
         self.evaluated.append(model)
         return 98.6
 
+    def precision(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
     def say(self, line: str) -> None:
         self.said.append(line)
 
 
-def build(names: Sequence[str]) -> tuple[list[Strategy], nn.Module]:
-    """The strategies, prepared, and the model that they change, in training mode."""
+def build(
+    names: Sequence[str], kd: dict[str, Any] | None = None, outputs: Path = Path("nowhere")
+) -> tuple[list[Strategy], nn.Module]:
+    """The strategies, prepared, and the model that they change, in training mode; ``kd`` are other settings of it."""
     seed_everything(0, verbose=False)
-    strategies = [load(name)(**SETTINGS[name]) for name in names]
+    settings = SETTINGS | ({"kd": kd} if kd else {})
+    strategies = [load(name)(**settings[name]) for name in names]
     options = {key: value for s in strategies for key, value in s.model_options().items()}
     model: nn.Module = TinyNet(**options)
     for strategy in strategies:
         model = strategy.change_model(model, TASK)
     for strategy in strategies:
-        strategy.prepare(model, TASK, FakeServices())
+        strategy.prepare(model, TASK, FakeServices(outputs=outputs))
     return strategies, model.train()
 
 
@@ -100,7 +142,8 @@ def training_step(strategies: Sequence[Strategy], model: nn.Module, images: Tens
         targets = F.one_hot(targets, TASK.num_classes).float()
     for mixer in mixers:
         images, targets = mixer(images, targets)
-    step = Step(images, targets, model(images))
+    known = {key: value for s in strategies for key, value in s.lookup(0, torch.arange(BATCH)).items()}
+    step = Step(images, targets, model(images), known)
     terms = {"ce": F.cross_entropy(step.logits, targets)}
     for strategy in strategies:
         terms |= strategy.loss_terms(step)

@@ -130,6 +130,7 @@ def test_a_nan_loss_names_step_and_term_and_keeps_the_checkpoint_before(monkeypa
         param(["optimizer=rmsprop"], id="rmsprop"),
         param(["optimizer=lamb"], id="lamb"),
         param(["trainer.precision=bf16-mixed", "trainer.channels_last=true"], id="bf16-channels-last"),
+        param(["trainer.precision=bf16-true"], id="bf16-weights"),
         param(["trainer.grad_checkpointing=true"], id="grad-checkpointing"),
     ],
 )

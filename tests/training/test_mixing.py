@@ -1,0 +1,46 @@
+"""A batch is mixed by its seed, whatever was drawn before."""
+
+from __future__ import annotations
+
+import torch
+
+from ghostlab.strategies.cutmix import CutMix
+from ghostlab.strategies.mixup import Mixup
+from ghostlab.training.mixing import Mixing
+from tests.strategies.settings import TASK
+
+IMAGES, LABELS = torch.randn(6, 3, 8, 8), torch.arange(6) % TASK.num_classes
+
+
+def test_without_a_mixer_nothing_happens() -> None:
+    mixing = Mixing([], TASK)
+    assert not mixing
+    images, targets = mixing(IMAGES, LABELS, 3)
+    assert images is IMAGES
+    assert targets is LABELS
+
+
+def test_the_mix_is_a_function_of_the_seed_and_draws_nothing_from_the_run() -> None:
+    mixing = Mixing([Mixup(alpha=1.0), CutMix()], TASK)
+    assert mixing
+    before = torch.get_rng_state()
+    first, targets = mixing(IMAGES, LABELS, 3)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(5)
+    again, same_targets = mixing(IMAGES, LABELS, 3)
+    assert torch.equal(first, again)
+    assert torch.equal(targets, same_targets)
+    assert not torch.equal(first, mixing(IMAGES, LABELS, 4)[0])
+    torch.testing.assert_close(targets.sum(1), torch.ones(6))
+
+
+def test_of_several_mixers_each_gets_its_batches() -> None:
+    only_mixup, both = Mixing([Mixup(alpha=1.0)], TASK), Mixing([Mixup(alpha=1.0), CutMix()], TASK)
+    pasted = [seed for seed in range(40) if _copies_pixels(both(IMAGES, LABELS, seed)[0])]
+    assert 8 < len(pasted) < 32
+    assert not any(_copies_pixels(only_mixup(IMAGES, LABELS, seed)[0]) for seed in range(40))
+
+
+def _copies_pixels(images: torch.Tensor) -> bool:
+    """CutMix keeps every pixel as it was in some image; mixup changes them."""
+    return all(bool((image == IMAGES).any(0).all()) for image in images)
