@@ -1,4 +1,4 @@
-"""Measure what things cost: python tools/benchmark.py {strategies,reparam} --help"""
+"""Measure what things cost: python tools/benchmark.py {strategies,reparam,distill} --help"""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from ghostlab.cli import guarded
+from ghostlab.errors import UsageError
 
 Measure = Callable[[argparse.Namespace], None]
 
@@ -19,7 +20,13 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"tools/benchmark.py {what}")
     measure = COMMANDS[what](parser)
     given = parser.parse_intermixed_args(arguments[1:])
-    return guarded(lambda: measure(given))
+
+    def checked() -> None:
+        if given.repeats < 1:
+            raise UsageError(f"--repeats {given.repeats}: must be at least 1")
+        measure(given)
+
+    return guarded(checked)
 
 
 def strategies(parser: argparse.ArgumentParser) -> Measure:
@@ -62,7 +69,24 @@ def reparam(parser: argparse.ArgumentParser) -> Measure:
     return measure
 
 
-COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Measure]] = {"strategies": strategies, "reparam": reparam}
+def distill(parser: argparse.ArgumentParser) -> Measure:
+    """What a teacher costs, live and cached."""
+    parser.add_argument("--repeats", type=int, default=3, help="seeds (default: 3)")
+    parser.add_argument("overrides", nargs="*", help="such as data.teacher.model=resnet50 strategy.kd.kind=dist")
+
+    def measure(given: argparse.Namespace) -> None:
+        from ghostlab.benchmarks.distill import distill
+
+        distill(given.repeats, given.overrides)
+
+    return measure
+
+
+COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Measure]] = {
+    "strategies": strategies,
+    "reparam": reparam,
+    "distill": distill,
+}
 
 
 if __name__ == "__main__":

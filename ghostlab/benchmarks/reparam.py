@@ -18,7 +18,6 @@ import ghostlab
 from ghostlab.benchmarks.chart import draw
 from ghostlab.benchmarks.contest import Contestant, Measured, Setting, contest
 from ghostlab.benchmarks.layers import LayerCost, layer_costs
-from ghostlab.errors import UsageError
 from ghostlab.files import write_text
 
 __all__ = ["GROUPS", "reparam"]
@@ -39,8 +38,6 @@ def grown(name: str, branches: int, online: str) -> nn.Module:
 
 def reparam(groups: Sequence[str], setting: Setting, rounds: int) -> None:
     """Measure ``groups`` and print a table of each; everything is written to ``OUT``."""
-    if rounds < 1:
-        raise UsageError(f"--repeats {rounds}: must be at least 1")
     networks: dict[str, dict[str, Measured]] = {}
     result: dict[str, Any] = {"setting": asdict(setting), "rounds": rounds, "torch": torch.__version__}
     for name in groups:

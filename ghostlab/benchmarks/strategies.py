@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from ghostlab.errors import RunError
+from ghostlab.benchmarks.commands import trained
 from ghostlab.files import write_text
 
 __all__ = ["strategies"]
 
-ROOT = Path(__file__).resolve().parents[2]
 OUT = Path("outputs/benchmarks/strategies.json")
 
 
@@ -44,11 +41,7 @@ def strategies(names: list[str], repeats: int, overrides: list[str]) -> None:
 
 def one_run(name: str, seed: int, folder: Path, overrides: list[str]) -> dict[str, float]:
     """Seconds per image and peak memory in MiB of one short run."""
-    arguments = [f"strategy={name}", f"seed={seed}", f"outputs={folder}", "trainer.max_epochs=2", *overrides]
-    done = subprocess.run([sys.executable, ROOT / "train.py", *arguments], capture_output=True, text=True)
-    if done.returncode:
-        raise RunError(f"train.py {' '.join(arguments)}: {done.stderr.strip().splitlines()[-1]}")
-    run = Path(next(line for line in done.stdout.splitlines() if line.startswith("next: ")).split()[-1])
+    run = trained(f"strategy={name}", f"seed={seed}", f"outputs={folder}", "trainer.max_epochs=2", *overrides)
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     memory = json.loads((run / "result.json").read_text())["peak_memory_mb"]
     return {"seconds": 1 / float(rows[-1]["images_per_second"]), "memory": memory}

@@ -56,10 +56,41 @@ def test_layers_are_measured_and_written(tmp_path: Path) -> None:
     assert {row["path"] for row in rows} <= {"online", "branches"}
 
 
+def test_a_teacher_is_measured_live_and_cached(tmp_path: Path) -> None:
+    small = ["model=timm", "model.name=test_resnet", "data.image_size=16", "trainer.max_epochs=2"]
+    teacher = ["data.teacher.model=timm", "data.teacher.overrides=['model.name=test_efficientnet']"]
+    overrides = [*small, *teacher, "strategy.kd.kind=dist"]
+    done = command(tmp_path, "distill", "--repeats", "1", *overrides)
+    assert done.returncode == 0, done.stderr
+    assert "written to outputs/benchmarks/distill.json" in done.stdout
+    found = json.loads((tmp_path / "outputs/benchmarks/distill.json").read_text())
+    rows = {row["way"]: row for row in found["rows"]}
+    assert list(rows) == ["no teacher", "live teacher", "cached teacher"]
+    assert rows["no teacher"]["ratios"] == [1]
+    assert all(row["images_per_second"] > 0 and row["top1"] > 0 for row in rows.values())
+    assert found["build_seconds"] > 0
+    assert found["overrides"] == overrides
+
+
+def test_a_run_that_fails_is_said_in_one_line(tmp_path: Path) -> None:
+    done = command(tmp_path, "distill", "model=ghostnetv9")
+    assert done.returncode == 1
+    assert done.stderr.startswith("train.py strategy=kd model=ghostnetv9 ")
+    assert "model=ghostnetv9: no model 'ghostnetv9'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_an_unknown_measurement_is_refused(tmp_path: Path) -> None:
     done = command(tmp_path, "reparm")
     assert done.returncode == 2
     assert "invalid choice: 'reparm'" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("what", ["strategies", "reparam", "distill"])
+def test_no_rounds_are_refused(tmp_path: Path, what: str) -> None:
+    done = command(tmp_path, what, "--repeats", "0")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "--repeats 0: must be at least 1\n")
     assert not list(tmp_path.iterdir())
 
 

@@ -32,3 +32,20 @@ def test_a_run_that_fails_does_not_stop_the_others(command, tmp_path: Path) -> N
     assert done.stderr.count("\n") == 1
     [file] = tmp_path.rglob("result.json")
     assert json.loads(file.read_text())["status"] == "finished"
+
+
+def test_the_kinds_of_a_strategy_are_swept_beside_a_run_without_it(command, tmp_path: Path) -> None:
+    small = ["model=timm", "model.name=test_resnet", "data.image_size=16", "trainer.max_epochs=1"]
+    assert command("train.py", "outputs=t", *small).returncode == 0
+    [teacher] = tmp_path.glob("t/digits/test_resnet/baseline/seed*")
+    kd = [f"strategy.kd.teacher={teacher}", "strategy.kd.kind=soft,dkd,dist", "strategy.kd.cache=true"]
+    done = command("train.py", "-m", "strategy=baseline,kd", "seed=0,1", *kd, *small, timeout=600)
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(file.read_text()) for file in (tmp_path / "outputs").rglob("result.json")]
+    assert sorted(result["strategy"] for result in results) == ["baseline"] * 2 + ["kd"] * 6
+    assert done.stdout.count("finished already") == 0
+    assert len(list(tmp_path.rglob("cache.json"))) == 1
+    kinds = [(file.parent / "config.yaml").read_text() for file in (tmp_path / "outputs").rglob("kd/**/result.json")]
+    assert sorted(kind for kind in ("soft", "dkd", "dist") for text in kinds if f"kind: {kind}" in text) == (
+        ["dist"] * 2 + ["dkd"] * 2 + ["soft"] * 2
+    )

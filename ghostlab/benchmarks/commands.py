@@ -1,0 +1,32 @@
+"""The commands of the project, each in a process of its own, as a user would start them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from ghostlab.errors import RunError
+
+__all__ = ["command", "trained"]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(script: str, *arguments: str) -> str:
+    """What a command prints; ``RunError`` with its last line when it fails."""
+    # ``guarded`` has set this for Hydra in its own process; in another it would ask for a traceback.
+    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    line = [sys.executable, str(ROOT / script), *arguments]
+    done = subprocess.run(line, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise RunError(f"{script} {' '.join(arguments)}: {lines[-1]}")
+    return done.stdout
+
+
+def trained(*arguments: str) -> Path:
+    """The folder of the run that ``train.py`` with these arguments leaves behind."""
+    printed = command("train.py", *arguments)
+    return Path(next(line for line in printed.splitlines() if line.startswith("next: ")).split()[-1])
