@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 from ghostlab.data.config import DataConfig
 from ghostlab.data.datasets import build
 from ghostlab.data.samples import Batch, Samples, collate
-from ghostlab.data.sampling import EvalBatches, Listed, Pairs, Replay, TrainOrder, rank_and_world
+from ghostlab.data.sampling import EvalBatches, InViews, Keys, Listed, Replay, TrainOrder, rank_and_world
 from ghostlab.data.sources import MemorySource, Source
-from ghostlab.data.transforms import Transform, eval_transform, train_transform
+from ghostlab.data.transforms import View, eval_transform, train_transform
 from ghostlab.errors import RunError, UsageError
 
 __all__ = ["DataModule"]
@@ -40,8 +40,9 @@ class CheckedLoader(DataLoader[Any]):
 
 
 class DataModule(LightningDataModule):
-    """Batches of a data set; transforms and ``replay``, images drawn before, may be set until a loader is asked for.
+    """Batches of a data set; ``replay``, images drawn before, may be set until a loader is asked for.
 
+    Training images are made into one of ``views``: in an epoch, counted from 0, into that of the number ``view_of``.
     ``setup()`` raises ``UsageError`` and ``RunError`` for data that is missing, damaged or smaller than a batch.
     """
 
@@ -49,12 +50,12 @@ class DataModule(LightningDataModule):
         self,
         cfg: DataConfig,
         seed: int,
-        image_transforms: Sequence[Transform] = (),
-        tensor_transforms: Sequence[Transform] = (),
+        views: Sequence[View] = (View(),),
+        view_of: Callable[[int], int] = lambda epoch: 0,
     ) -> None:
         super().__init__()
         self.cfg, self.seed = cfg, seed
-        self.image_transforms, self.tensor_transforms = image_transforms, tensor_transforms
+        self.views, self.view_of = views, view_of
         self.replay: Replay | None = None
         self._sources: tuple[Source, Source] | None = None
         self._unreadable: set[str] = set()
@@ -103,21 +104,21 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Full batches of randomly transformed images, in an order of their own each epoch."""
-        order = TrainOrder(self.train_size, self.seed, self.replay)
+        order = InViews(TrainOrder(self.train_size, self.seed, self.replay), self.view_of)
         # When a run is resumed, Lightning starts the workers before it calls set_epoch.
         if self.trainer:
             order.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
         return self._loader(self._train_samples(), sampler=order, batch_size=self.cfg.batch_size, drop_last=True)
 
-    def listed_dataloader(self, batches: Callable[[], Iterator[Pairs]]) -> DataLoader[Any]:
-        """Batches of training images, transformed as for training, by lists of (index, seed) pairs."""
+    def listed_dataloader(self, batches: Callable[[], Iterator[Keys]]) -> DataLoader[Any]:
+        """Batches of training images, transformed as for training, by lists of (index, seed, view) keys."""
         return self._loader(self._train_samples(), batch_sampler=Listed(batches))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """All validation images in order."""
         size = 4 * 3 * self.cfg.resolved_test_size**2 * self.val_size
         keep = isinstance(self.val_source, MemorySource) and size <= KEPT_BYTES
-        samples = Samples(self.val_source, eval_transform(self.cfg), keep)
+        samples = Samples(self.val_source, eval_transform(self.cfg), keep=keep)
         batches = EvalBatches(self.val_size, self.cfg.eval_batch_size)
         return self._loader(samples, workers=0 if keep else None, batch_sampler=batches)
 
@@ -141,7 +142,7 @@ class DataModule(LightningDataModule):
         return batch._replace(unreadable=())
 
     def _train_samples(self) -> Samples:
-        return Samples(self.train_source, train_transform(self.cfg, self.image_transforms, self.tensor_transforms))
+        return Samples(self.train_source, *(train_transform(self.cfg, view) for view in self.views))
 
     def _both(self) -> tuple[Source, Source]:
         if self._sources is None:

@@ -44,41 +44,42 @@ class Batch(NamedTuple):
 
 
 class Samples(Dataset[Sample]):
-    """A source and a transform, asked with (index, seed): what the transform draws depends on the seed only.
+    """A source and transforms, asked with (index, seed) for the first of them or (index, seed, number of a transform).
 
-    With ``keep`` every sample is made once and handed out again: for transforms that draw nothing.
+    What is drawn depends on the seed only. With ``keep`` every sample is made once and handed out again: for one
+    transform that draws nothing.
     """
 
-    def __init__(self, source: Source, transform: Callable[[Any], Tensor], keep: bool = False) -> None:
-        self.source, self.transform = source, transform
+    def __init__(self, source: Source, *transforms: Callable[[Any], Tensor], keep: bool = False) -> None:
+        self.source, self.transforms = source, transforms
         self._kept: dict[int, Sample] | None = {} if keep else None
 
     def __len__(self) -> int:
         return len(self.source.targets)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
+    def __getitem__(self, key: tuple[int, ...]) -> Sample:
         return self.__getitems__([key])[0]
 
-    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> list[Sample]:
+    def __getitems__(self, keys: Sequence[tuple[int, ...]]) -> list[Sample]:
         """Samples of a whole batch, which is how a ``DataLoader`` asks."""
         with random_state_kept():
-            return [self._sample(index, seed) for index, seed in keys]
+            return [self._sample(*key) for key in keys]
 
-    def _sample(self, index: int, seed: int) -> Sample:
+    def _sample(self, index: int, seed: int, number: int = 0) -> Sample:
         if self._kept is None:
-            return self._make(index, seed)
+            return self._make(index, seed, number)
         if index not in self._kept:
-            self._kept[index] = self._make(index, seed)
+            self._kept[index] = self._make(index, seed, number)
         return self._kept[index]
 
-    def _make(self, index: int, seed: int) -> Sample:
+    def _make(self, index: int, seed: int, number: int) -> Sample:
         numbers = int(self.source.targets[index]), index, seed
         try:
             image = self.source.load(index)
         except UnreadableError as error:
             return Sample(numbers, None, (error.path, error.reason))
         _seed_all(seed)
-        return Sample(numbers, self.transform(image))
+        return Sample(numbers, self.transforms[number](image))
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -13,10 +13,11 @@ from torch.utils.data import Sampler
 
 from ghostlab.data.hashing import sample_seeds, shuffled
 
-__all__ = ["EvalBatches", "Listed", "Replay", "TrainOrder", "fixed_batches", "rank_and_world"]
+__all__ = ["EvalBatches", "InViews", "Keys", "Listed", "Replay", "TrainOrder", "fixed_batches", "rank_and_world"]
 
 
-Pairs = list[tuple[int, int]]
+Keys = list[tuple[int, int, int]]
+"""(index, seed, view) of the images of a batch."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,34 @@ class TrainOrder(Sampler[tuple[int, int]]):
         return mine[shuffled(steps, self.seed, self.epoch)].ravel()
 
 
-class Listed(Sampler[Pairs]):
-    """Batches of (index, seed) pairs as a function lists them, for as often as they are asked for."""
+class InViews(Sampler[tuple[int, int, int]]):
+    """The pairs of an order, each with the number of the view in which its image is wanted: (index, seed, view).
 
-    def __init__(self, batches: Callable[[], Iterator[Pairs]]) -> None:
+    The view travels with the index, so that loading processes that were started long before know it as well.
+    """
+
+    def __init__(self, order: TrainOrder, view_of: Callable[[int], int]) -> None:
+        self.order, self.view_of = order, view_of
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, counted from 0, that the next iteration is for."""
+        self.order.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        view = self.view_of(self.order.epoch)
+        return ((index, seed, view) for index, seed in self.order)
+
+
+class Listed(Sampler[Keys]):
+    """Batches of (index, seed, view) keys as a function lists them, for as often as they are asked for."""
+
+    def __init__(self, batches: Callable[[], Iterator[Keys]]) -> None:
         self.batches = batches
 
-    def __iter__(self) -> Iterator[Pairs]:
+    def __iter__(self) -> Iterator[Keys]:
         return self.batches()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +15,19 @@ from torchvision.transforms import InterpolationMode, v2
 if TYPE_CHECKING:
     from ghostlab.data.config import DataConfig
 
-__all__ = ["Chain", "Normalize", "eval_transform", "train_transform"]
+__all__ = ["Chain", "Normalize", "Transform", "View", "eval_transform", "resized", "train_transform"]
 
 Transform = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class View:
+    """What training images are made into: their side in pixels (None: that of the configuration), and what is done to
+    the cropped image and to the normalised tensor."""
+
+    image_size: int | None = None
+    image_transforms: Sequence[Transform] = ()
+    tensor_transforms: Sequence[Transform] = ()
 
 
 class Chain:
@@ -44,13 +55,20 @@ class Normalize:
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def train_transform(
-    cfg: DataConfig, image_transforms: Sequence[Transform] = (), tensor_transforms: Sequence[Transform] = ()
-) -> Chain:
-    """Random crop and flip, ``image_transforms`` (image -> image), normalisation, ``tensor_transforms`` on
-    (3, ``image_size``, ``image_size``)."""
+def train_transform(cfg: DataConfig, view: View | None = None) -> Chain:
+    """Random crop and flip, the view's ``image_transforms`` (image -> image), normalisation, and its
+    ``tensor_transforms`` on (3, ``image_size``, ``image_size``)."""
+    view = view or View()
+    cfg = resized(cfg, view.image_size or cfg.image_size)
     flip = [v2.RandomHorizontalFlip()] if cfg.flip else []
-    return Chain(*_crop(cfg), *flip, *image_transforms, Normalize(cfg.mean, cfg.std), *tensor_transforms)
+    return Chain(*_crop(cfg), *flip, *view.image_transforms, Normalize(cfg.mean, cfg.std), *view.tensor_transforms)
+
+
+def resized(cfg: DataConfig, image_size: int) -> DataConfig:
+    """The configuration for training images of another size, whose padding has the same share of it."""
+    if image_size == cfg.image_size:
+        return cfg
+    return replace(cfg, image_size=image_size, crop_padding=round(cfg.crop_padding * image_size / cfg.image_size))
 
 
 def eval_transform(cfg: DataConfig) -> Chain:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pytorch_lightning import Callback
 from torch import Tensor, nn
 
-__all__ = ["Drawn", "LrFactor", "Services", "Step", "Strategy", "Task", "TrainingImages", "Transform"]
+__all__ = ["Drawn", "LrFactor", "Services", "Stage", "Step", "Strategy", "Task", "TrainingImages", "Transform"]
 
 Transform = Callable[[Any], Any]
 LrFactor = Callable[[int], float]
@@ -33,10 +33,25 @@ class Task:
     """Optimizer steps an epoch (after gradient accumulation)."""
     pretrained: bool = False
     """Whether the model begins with weights of an earlier training."""
+    strengths: Mapping[str, float] = field(default_factory=dict)
+    """What may be scheduled, with the values that the run was given: ``model.drop_rate``, ``model.drop_path_rate``, and
+    the ``staged`` knobs of the joined strategies, such as ``mixup.alpha``."""
 
     @property
     def total_steps(self) -> int:
         return self.epochs * self.steps_per_epoch
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run, from the epoch ``start`` (counted from 0) to the next one's.
+
+    Training images have ``image_size`` pixels a side; ``strengths`` replaces those of ``Task`` that it names.
+    """
+
+    start: int
+    image_size: int
+    strengths: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,6 +131,23 @@ class Strategy:
     """
 
     name: ClassVar[str]
+    staged: ClassVar[tuple[str, ...]] = ()
+    """Knobs that may change in the course of a run: strengths of what is done to the training images."""
+
+    def plan(self, task: Task) -> Sequence[Stage]:
+        """The stages of the run, the first from epoch 0; at most one joined strategy gives them."""
+        return ()
+
+    def strengths(self) -> dict[str, float]:
+        """The ``staged`` knobs, named as in ``Task.strengths``."""
+        return {f"{self.name}.{knob}": getattr(self, knob) for knob in self.staged}
+
+    def at(self, strengths: Mapping[str, float]) -> Self | None:
+        """This strategy at the given strengths, for its transforms and its mixer; None where one of them is 0."""
+        changed = {knob: strengths[key] for knob in self.staged if (key := f"{self.name}.{knob}") in strengths}
+        if 0 in changed.values():
+            return None
+        return replace(self, **changed) if changed else self  # type: ignore[type-var]
 
     def model_options(self) -> dict[str, Any]:
         """Keyword arguments added to the construction of the model."""

@@ -62,6 +62,7 @@ class CutMix(Strategy):
     """CutMix of whole batches, with one rectangle for all of a batch."""
 
     name = "cutmix"
+    staged = ("alpha",)
     alpha: float = 1.0
 
     def __post_init__(self) -> None:

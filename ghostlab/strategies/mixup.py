@@ -37,6 +37,7 @@ class Mixup(Strategy):
     """Mixup of whole batches, with one share for all of a batch."""
 
     name = "mixup"
+    staged = ("alpha",)
     alpha: float = 0.2
 
     def __post_init__(self) -> None:

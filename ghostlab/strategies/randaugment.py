@@ -40,6 +40,7 @@ class RandAugment(Strategy):
     """RandAugment on the training images, after crop and flip."""
 
     name = "randaugment"
+    staged = ("magnitude",)
     magnitude: float = 9.0
     layers: int = 2
     std: float = 0.5

@@ -28,6 +28,7 @@ class Entry:
 # The order of this table is the order in which strategies are applied.
 STRATEGIES: dict[str, Entry] = {
     "baseline": Entry("ghostlab.strategies.baseline:Baseline"),
+    "progressive": Entry("ghostlab.strategies.progressive:Progressive"),
     "droppath": Entry("ghostlab.strategies.droppath:DropPath"),
     "reparam": Entry("ghostlab.strategies.reparam:Reparam"),
     "randaugment": Entry("ghostlab.strategies.randaugment:RandAugment", slot="augmentation policy"),

@@ -15,11 +15,14 @@ from torch import nn
 from ghostlab.data import DataModule
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model
+from ghostlab.models.rates import DROP_PATH, DROPOUT
 from ghostlab.strategies.base import Task
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.history import History
 from ghostlab.training.progress import EpochLines, ProgressBar
+from ghostlab.training.rehearsal import Rehearsal
 from ghostlab.training.settings import Settings
+from ghostlab.training.stages import Stages
 
 __all__ = ["build_data", "build_model", "build_task", "build_trainer", "change_model"]
 
@@ -30,9 +33,8 @@ WEIGHTS = ("pretrained", "checkpoint_path")
 def build_data(settings: Settings) -> DataModule:
     """The data module, set up, with the training transforms of all strategies."""
     task = _task(settings, settings.data.num_classes or 0, steps_per_epoch=0)
-    images = [t for s in settings.strategies for t in s.image_transforms(task)]
-    tensors = [t for s in settings.strategies for t in s.tensor_transforms(task)]
-    data = DataModule(settings.data, settings.seed, image_transforms=images, tensor_transforms=tensors)
+    stages = Stages(settings.strategies, task)
+    data = DataModule(settings.data, settings.seed, views=stages.views, view_of=stages.number)
     data.setup()
     return data
 
@@ -46,9 +48,7 @@ def build_task(settings: Settings, data: DataModule, world_size: int = 1) -> Tas
 def build_model(settings: Settings, task: Task) -> nn.Module:
     """The student as it will be deployed, with freshly drawn weights, the same for the same seed."""
     torch.manual_seed(settings.seed)
-    options = {key: value for key, value in settings.model.items() if key != "name" and value is not None}
-    for strategy in settings.strategies:
-        options |= strategy.model_options()
+    options = _model_options(settings)
     try:
         return create_model(settings.model["name"], num_classes=task.num_classes, **options)
     except UsageError as error:
@@ -84,7 +84,7 @@ def build_trainer(settings: Settings, history: History, checkpoints: Checkpoints
             gradient_clip_val=wanted.clip,
             sync_batchnorm=wanted.sync_batchnorm,
             logger=logger,
-            callbacks=[*own, history, shown, checkpoints],
+            callbacks=[*own, Rehearsal(settings.data.batch_size), history, shown, checkpoints],
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             enable_model_summary=False,
@@ -107,7 +107,27 @@ def _task(settings: Settings, num_classes: int, steps_per_epoch: int) -> Task:
         epochs=settings.trainer.max_epochs,
         steps_per_epoch=steps_per_epoch,
         pretrained=any(settings.model.get(key) for key in WEIGHTS),
+        strengths=_strengths(settings),
     )
+
+
+def _model_options(settings: Settings) -> dict[str, Any]:
+    options = {key: value for key, value in settings.model.items() if key != "name" and value is not None}
+    for strategy in settings.strategies:
+        options |= strategy.model_options()
+    return options
+
+
+def _strengths(settings: Settings) -> dict[str, float]:
+    """What may be scheduled of the model, where it is not 0, and of the strategies."""
+    options = _model_options(settings)
+    rates = {
+        key: options[key.removeprefix("model.")]
+        for key in (DROPOUT, DROP_PATH)
+        if key.removeprefix("model.") in options
+    }
+    of_model = {key: rate for key, rate in rates.items() if rate}
+    return {**of_model, **{key: value for s in settings.strategies for key, value in s.strengths().items()}}
 
 
 def _checkpoint_gradients(model: Any, name: str) -> None:

@@ -17,11 +17,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ghostlab.data import Batch
 from ghostlab.errors import RunError
+from ghostlab.models.rates import Rates
 from ghostlab.strategies.base import Step, Strategy, Task
 from ghostlab.training.loss_log import LossLog
-from ghostlab.training.mixing import Mixing
 from ghostlab.training.scores import Scores
 from ghostlab.training.settings import OptimizerConfig
+from ghostlab.training.stages import Stages
 
 __all__ = ["Classifier", "as_classifier"]
 
@@ -55,7 +56,8 @@ class Classifier(LightningModule):
         self.scores: dict[str, Scores] = {}
         self.row: dict[str, float] = {}
         self.companions = nn.ModuleDict({s.name: module for s in strategies if (module := s.companion()) is not None})
-        self._mixing = Mixing(strategies, task)
+        self.stages = Stages(strategies, task)
+        self.rates = Rates(self.model, task.strengths if len(self.stages) > 1 else {})
         self._weights = _product_of_weights(strategies)
         # A dictionary keeps the compiled wrapper out of the state dict.
         self._forward: dict[str, Callable[[Tensor], Tensor]] = {
@@ -69,6 +71,7 @@ class Classifier(LightningModule):
         random.seed(int(epoch_seed))
         np.random.seed(int(epoch_seed))
         self.losses.reset()
+        self.rates.set(self.stages.stage(self.current_epoch).strengths)
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Add what is best found out on the CPU, without waiting for a device."""
@@ -81,7 +84,8 @@ class Classifier(LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         targets = self._changed(batch.targets)
-        images, targets = self._mixing(self._laid_out(batch.images), targets, batch.mixing_seed)
+        mixing = self.stages.mixing(self.current_epoch)
+        images, targets = mixing(self._laid_out(batch.images), targets, batch.mixing_seed)
         step = Step(images=images, targets=targets, logits=self._forward["train"](images), known=batch.known)
         terms = {"ce": F.cross_entropy(step.logits.float(), targets)}
         for strategy in self.strategies:
@@ -109,6 +113,9 @@ class Classifier(LightningModule):
         chosen = results.get("ema", results["raw"])
         self.row = {**self.losses.means(), **chosen}
         self.row |= {f"top1_{name}": result["top1"] for name, result in results.items()}
+        if len(self.stages) > 1:
+            stage = self.stages.stage(self.current_epoch)
+            self.row |= {"image_size": stage.image_size, **stage.strengths}
         if not np.isfinite(chosen["val_loss"]):
             raise RunError(f"the validation loss is not finite after step {self.global_step}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,9 @@ from pytorch_lightning import Trainer
 from ghostlab.data import Batch, DataModule
 from ghostlab.data.digest import digest
 from ghostlab.data.hashing import sample_seeds
-from ghostlab.data.sampling import Pairs, Replay, fixed_batches
+from ghostlab.data.sampling import Keys, Replay, fixed_batches
 from ghostlab.strategies.base import Drawn, Strategy, Task
-from ghostlab.training.mixing import Mixing
+from ghostlab.training.stages import Stages
 
 __all__ = ["RunImages"]
 
@@ -49,24 +50,25 @@ class RunImages:
             "data": {"name": cfg.name, "images": self.size, "hash": digest(self.data.train_source)},
             "images": {key: list(value) if isinstance(value, tuple) else value for key, value in shaping.items()},
             "strategies": {s.name: asdict(s) for s in self.strategies if self._changes_images(s)},  # type: ignore[call-overload]
-            "batches": {"size": cfg.batch_size, "devices": self.trainer.world_size} if self._mixing else None,
+            "batches": {"size": cfg.batch_size, "devices": self.trainer.world_size} if self._stages.mixes else None,
+            **({"stages": self._stages.identity()} if len(self._stages) > 1 else {}),
             "precision": self.trainer.precision,
             "versions": {"timm": timm.__version__, "torchvision": torchvision.__version__, "pillow": PIL.__version__},
         }
 
     def draw(self, seed: int, start: int, stop: int) -> Iterator[Drawn]:
-        device, mixing = self.trainer.strategy.root_device, self._mixing
-        loader = self.data.listed_dataloader(lambda: self._pairs(seed, start, stop))
+        device = self.trainer.strategy.root_device
+        loader = self.data.listed_dataloader(lambda: self._keys(seed, start, stop))
         for (epoch, done, _), batch in zip(self._plan(seed, start, stop), loader, strict=True):
-            images, _ = mixing(*self._sent(batch, device), int(batch.seed[0]))
+            images, _ = self._stages.mixing(epoch)(*self._sent(batch, device), int(batch.seed[0]))
             yield Drawn(epoch, done, images, batch.index.numpy(), batch.seed.numpy())
 
     def replay(self, seed: int, seeds: Callable[[int, NDArray[np.int64]], NDArray[np.int64]]) -> None:
-        self.data.replay = Replay(seed, seeds, self.data.cfg.batch_size if self._mixing else None)
+        self.data.replay = Replay(seed, seeds, self.data.cfg.batch_size if self._stages.mixes else None)
 
-    @property
-    def _mixing(self) -> Mixing:
-        return Mixing(self.strategies, self.task)
+    @cached_property
+    def _stages(self) -> Stages:
+        return Stages(self.strategies, self.task)
 
     def _changes_images(self, strategy: Strategy) -> bool:
         task = self.task
@@ -83,13 +85,14 @@ class RunImages:
 
     def _batches(self, seed: int, epoch: int) -> list[NDArray[np.int64]]:
         cfg = self.data.cfg
-        if self._mixing:
+        if self._stages.mixes:
             return fixed_batches(self.size, cfg.batch_size, seed, epoch, self.trainer.world_size)
         return np.split(np.arange(self.size), range(cfg.batch_size, self.size, cfg.batch_size))
 
-    def _pairs(self, seed: int, start: int, stop: int) -> Iterator[Pairs]:
+    def _keys(self, seed: int, start: int, stop: int) -> Iterator[Keys]:
         for epoch, _, batch in self._plan(seed, start, stop):
-            yield list(zip(batch.tolist(), sample_seeds(batch, seed, epoch).tolist(), strict=True))
+            seeds, view = sample_seeds(batch, seed, epoch).tolist(), self._stages.number(epoch)
+            yield [(index, drawn, view) for index, drawn in zip(batch.tolist(), seeds, strict=True)]
 
     def _sent(self, batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         images, targets = batch.images.to(device, non_blocking=True), batch.targets.to(device, non_blocking=True)

@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.callbacks.progress.rich_progress import RichProgressBarTheme
 from pytorch_lightning.utilities import rank_zero_only
 
-from ghostlab.training.classifier import as_classifier
+from ghostlab.training.classifier import Classifier, as_classifier
 from ghostlab.training.history import History
 
 __all__ = ["EpochLines", "ProgressBar", "duration", "figures"]
@@ -19,9 +19,12 @@ REFRESH_SECONDS = 0.5
 """Reading the running loss waits for a GPU, so the bar's figures are renewed by time and not by step."""
 
 
-def figures(losses: dict[str, float], top1: float | None, images_per_second: float, left: float) -> dict[str, str]:
-    """``loss 0.412 (ce 0.300 kd 0.524)``, ``top-1 95.8``, ``images/s 612``, ``left 2 min 41 s``, as far as known."""
-    shown = {}
+def figures(
+    losses: dict[str, float], top1: float | None, images_per_second: float, left: float, pixels: int | None = None
+) -> dict[str, str]:
+    """``px 48``, ``loss 0.412 (ce 0.300 kd 0.524)``, ``top-1 95.8``, ``images/s 612``, ``left 2 min 41 s``, as far as
+    known; ``pixels`` are those of a stage."""
+    shown = {"px": str(pixels)} if pixels else {}
     if losses:
         terms = " ".join(f"{name} {value:.3f}" for name, value in losses.items() if name != "loss")
         shown["loss"] = f"{losses['loss']:.3f} ({terms})"
@@ -58,6 +61,7 @@ class ProgressBar(RichProgressBar):
                 classifier.row.get("top1"),
                 self.history.images_per_second,
                 _seconds_left(trainer, self.history),
+                _pixels(classifier),
             )
         return self._figures
 
@@ -76,15 +80,21 @@ class EpochLines(Callback):
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        row = self.history.rows[-1]
+        row, classifier = self.history.rows[-1], as_classifier(pl_module)
         shown = figures(
-            as_classifier(pl_module).losses.means(),
+            classifier.losses.means(),
             row["top1"],
             row["images_per_second"],
             _seconds_left(trainer, self.history),
+            _pixels(classifier),
         )
         text = "  ".join(f"{name} {value}" for name, value in shown.items())
         print(f"epoch {row['epoch']}/{trainer.max_epochs}  {text}", flush=True)
+
+
+def _pixels(classifier: Classifier) -> int | None:
+    """The size of this epoch's images where it changes in the course of the run."""
+    return classifier.stages.stage(classifier.current_epoch).image_size if len(classifier.stages) > 1 else None
 
 
 def _seconds_left(trainer: Trainer, history: History) -> float:

@@ -6,6 +6,7 @@ import copy
 import json
 import platform
 from pathlib import Path
+from statistics import harmonic_mean
 from typing import Any
 
 import pytorch_lightning
@@ -48,7 +49,7 @@ def summary(settings: Settings, classifier: Classifier, history: History, checkp
         "params_train": sum(p.numel() for p in classifier.model.parameters()),
         "params_deploy": slim.params,
         "macs_deploy": slim.macs,
-        "images_per_second": sum(row["images_per_second"] for row in history.rows) / len(history.rows),
+        "images_per_second": harmonic_mean(row["images_per_second"] for row in history.rows),
         "seconds": history.seconds,
         "peak_memory_mb": history.peak_memory_mb,
         "device": _device_name(classifier.device),

@@ -16,6 +16,7 @@ from torchvision.transforms import v2
 
 from ghostlab.data import Batch, DataConfig, DataModule
 from ghostlab.data import module as module_file
+from ghostlab.data.transforms import View
 from ghostlab.errors import RunError, UsageError
 
 MakeFolder = Callable[[Mapping[str, int]], Path]
@@ -79,8 +80,7 @@ def test_validation_is_every_image_in_order_whatever_the_batch_size() -> None:
 
 
 RANDOM: dict[str, Any] = {
-    "image_transforms": [v2.RandAugment()],  # draws from torch
-    "tensor_transforms": [v2.RandomErasing(p=0.5)],
+    "views": [View(None, [v2.RandAugment()], [v2.RandomErasing(p=0.5)])],  # draw from torch
 }
 
 
@@ -129,7 +129,7 @@ def test_loading_does_not_change_what_training_draws() -> None:
 def test_validation_images_in_memory_are_transformed_once(monkeypatch: MonkeyPatch) -> None:
     loader = ready(replace(DIGITS, workers=2)).val_dataloader()
     first = list(loader)
-    monkeypatch.setattr(loader.dataset, "transform", None)  # would fail when called
+    monkeypatch.setattr(loader.dataset, "transforms", ())  # would fail when asked
     assert equal(first, list(loader))
 
 
@@ -225,6 +225,5 @@ def test_preprocessing_tells_a_deployment_everything_as_json() -> None:
 
 def test_transforms_may_be_set_after_setup() -> None:
     data = ready(DIGITS)
-    data.image_transforms = [lambda image: Image.new("RGB", image.size)]
-    data.tensor_transforms = [lambda tensor: tensor * 0 + 5]
+    data.views = [View(None, [lambda image: Image.new("RGB", image.size)], [lambda tensor: tensor * 0 + 5])]
     assert next(iter(data.train_dataloader())).images.unique().tolist() == [5.0]

@@ -9,7 +9,7 @@ from PIL import Image
 from pytest import param
 
 from ghostlab.data.config import DataConfig
-from ghostlab.data.transforms import Normalize, eval_transform, train_transform
+from ghostlab.data.transforms import Normalize, View, eval_transform, train_transform
 
 PLAIN = DataConfig("digits", image_size=8, crop="none", crop_pct=1.0, flip=False, mean=(0, 0, 0), std=(1, 1, 1))
 
@@ -88,7 +88,7 @@ def test_strategies_add_to_the_image_before_and_to_the_tensor_after_normalisatio
         return tensor + 1
 
     cfg = replace(PLAIN, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-    done = train_transform(cfg, [on_image], [on_tensor])(noise(20, 20))
+    done = train_transform(cfg, View(None, [on_image], [on_tensor]))(noise(20, 20))
     assert seen == [("RGB", (8, 8)), [2.0]]
     assert done.unique().tolist() == [3.0]
 

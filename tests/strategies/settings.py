@@ -10,6 +10,7 @@ TASK = Task(num_classes=4, image_size=16, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "baseline": {},
+    "progressive": {"stages": 2, "size": 8},
     "droppath": {"rate": 0.2},
     "reparam": {"branches": 2},
     "randaugment": {"magnitude": 5.0},

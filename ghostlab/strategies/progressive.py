@@ -1,0 +1,159 @@
+"""Progressive learning: small images with weak regularisation first, large ones with strong regularisation last.
+
+Tan and Le, "EfficientNetV2", https://arxiv.org/abs/2104.00298, section 4.2 and algorithm 1; the authors' code
+(https://github.com/google/automl/tree/master/efficientnetv2, ``main.py``) does it in another way, which is here, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from ghostlab.errors import UsageError
+from ghostlab.strategies.base import Stage, Strategy, Task
+from ghostlab.strategies.checks import at_least_one, one_of, within
+
+__all__ = ["Progressive", "evenly", "one_step_ahead", "stage_sizes", "stage_starts"]
+
+SMALLEST = 16
+"""Pixels that a GhostNet needs."""
+FIRST_SIZE = 128 / 300
+"""The first size as a share of the last one, as in EfficientNetV2-S."""
+FIRST_DROPOUT = 1 / 3
+"""The first dropout as a share of the last one, as in EfficientNetV2-S."""
+
+STRENGTHS = {
+    "magnitude": ("randaugment.magnitude", "[0, 30]"),
+    "mixup": ("mixup.alpha", "[0, inf)"),
+    "cutmix": ("cutmix.alpha", "[0, inf)"),
+    "dropout": ("model.drop_rate", "[0, 1)"),
+    "droppath": ("model.drop_path_rate", "[0, 1)"),
+}
+"""For each knob: what it schedules, by its name in ``Task.strengths``, and what is allowed."""
+
+
+def evenly(first: float, last: float, stages: int) -> list[float]:
+    """``first + (last - first) * i / (stages - 1)`` for stage i (algorithm 1 of the paper); of one stage, ``last``."""
+    return [last if i == stages - 1 else first + (last - first) * i / (stages - 1) for i in range(stages)]
+
+
+def one_step_ahead(first: float, last: float, stages: int) -> list[float]:
+    """``first + (last - first) * (i + 1) / stages``: how sizes grow in the authors' code, from above ``first``."""
+    return [first + (last - first) * (i + 1) / stages for i in range(stages)]
+
+
+def stage_sizes(schedule: str, first: int, last: int, stages: int, multiple: int = 1) -> list[int]:
+    """Pixels a side in each stage, cut off to whole numbers and rounded to a ``multiple``; in the last one ``last``."""
+    grow = {"paper": evenly, "automl": one_step_ahead}[schedule]
+    sizes = [max(multiple, round(int(size) / multiple) * multiple) for size in grow(first, last, stages)]
+    return [*sizes[:-1], last]
+
+
+def stage_starts(epochs: int, stages: int) -> list[int]:
+    """The epoch, from 0, with which each stage begins: equal parts of the run, rounded to whole epochs."""
+    return [round(i * epochs / stages) for i in range(stages)]
+
+
+@dataclass
+class Progressive(Strategy):
+    """Trains in stages: the size of the images and the strength of what regularises grow from one to the next.
+
+    The last stage has the run's own values: ``data.image_size``, and the strengths of the joined strategies and the
+    model. A knob is the value of the first stage, or a list with the value of every stage. What is not joined, or is 0
+    in the model, is not scheduled; a strategy whose strength is 0 in a stage is left out of it.
+    """
+
+    name = "progressive"
+    schedule: str = "paper"
+    stages: int = 4
+    epochs: list[int] | None = None
+    size: Any = None
+    round_to: int = 1
+    magnitude: Any = 5.0
+    mixup: Any = 0.0
+    cutmix: Any = 0.0
+    dropout: Any = None
+    droppath: Any = None
+
+    def __post_init__(self) -> None:
+        one_of("strategy.progressive.schedule", self.schedule, ("paper", "automl"))
+        at_least_one("strategy.progressive.stages", self.stages)
+        at_least_one("strategy.progressive.round_to", self.round_to)
+        for knob, (_, allowed) in STRENGTHS.items():
+            for value in self._listed(knob):
+                within(f"strategy.progressive.{knob}", value, allowed)
+        for knob in ("size", "epochs"):
+            for value in self._listed(knob):
+                at_least_one(f"strategy.progressive.{knob}", value)
+        self._planned: Sequence[Stage] = ()
+
+    def plan(self, task: Task) -> Sequence[Stage]:
+        """The stages of a run; raises ``UsageError`` for more stages than epochs and for sizes that do not fit."""
+        starts, sizes = self._starts(task.epochs), self._sizes(task.image_size)
+        strengths = {
+            key: self._values(knob, task.strengths[key])
+            for knob, (key, _) in STRENGTHS.items()
+            if key in task.strengths
+        }
+        self._planned = [
+            Stage(start, size, {key: values[i] for key, values in strengths.items()})
+            for i, (start, size) in enumerate(zip(starts, sizes, strict=True))
+        ]
+        return self._planned
+
+    def describe(self) -> str:
+        if not self._planned:
+            return f"{self.stages} stages ({self.schedule})"
+        first, last = self._planned[0].strengths, self._planned[-1].strengths
+        begins = "/".join(str(stage.start + 1) for stage in self._planned)
+        sizes = "/".join(str(stage.image_size) for stage in self._planned)
+        grown = "".join(f", {key} {first[key]:g} to {last[key]:g}" for key in first if first[key] != last[key])
+        return f"{self.stages} stages ({self.schedule}) of {sizes} px from epochs {begins}{grown}"
+
+    def _listed(self, knob: str) -> list[Any]:
+        """The values that a knob names, and as many as there are stages if it is a list."""
+        value = getattr(self, knob)
+        if not isinstance(value, list):
+            return [] if value is None else [value]
+        if len(value) != self.stages:
+            raise UsageError(
+                f"strategy.progressive.{knob}={value}: must have one value for each of {self.stages} stages"
+            )
+        return value
+
+    def _starts(self, epochs: int) -> list[int]:
+        if self.epochs is not None:
+            if sum(self.epochs) != epochs:
+                given = f"strategy.progressive.epochs={self.epochs}"
+                raise UsageError(f"{given}: must add up to trainer.max_epochs={epochs}")
+            return [0, *accumulate(self.epochs[:-1])]
+        if self.stages > epochs:
+            raise UsageError(
+                f"strategy.progressive.stages={self.stages}: must not be above trainer.max_epochs={epochs}"
+            )
+        return stage_starts(epochs, self.stages)
+
+    def _sizes(self, last: int) -> list[int]:
+        key = f"strategy.progressive.size={self.size}"
+        if isinstance(self.size, list):
+            if self.size[-1] != last:
+                raise UsageError(f"{key}: the last one must be data.image_size={last}")
+            return self.size
+        first = self.size or min(last, max(SMALLEST, int(last * FIRST_SIZE)))
+        if first > last:
+            raise UsageError(f"{key}: must not be above data.image_size={last}")
+        sizes = stage_sizes(self.schedule, first, last, self.stages, self.round_to)
+        if any(size > last for size in sizes):
+            raise UsageError(f"strategy.progressive.round_to={self.round_to}: makes sizes above data.image_size={last}")
+        return sizes
+
+    def _values(self, knob: str, last: float) -> list[float]:
+        first = getattr(self, knob)
+        if isinstance(first, list):
+            return [float(value) for value in first]
+        if first is None:
+            shrinks = knob == "dropout" and self.schedule == "paper"
+            first = last * FIRST_DROPOUT if shrinks else last
+        return evenly(float(first), last, self.stages)

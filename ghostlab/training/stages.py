@@ -1,0 +1,72 @@
+"""The stages of a run: in each epoch, what its images are made into, how they are mixed and how strong all that is."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ghostlab.data.transforms import View
+from ghostlab.strategies.base import Stage, Strategy, Task
+from ghostlab.training.mixing import Mixing
+
+__all__ = ["Stages"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stage, and what the joined strategies do in it."""
+
+    stage: Stage
+    view: View
+    mixing: Mixing
+
+
+class Stages:
+    """Those that a joined strategy plans, or a single one: every epoch, counted from 0, belongs to one of them."""
+
+    def __init__(self, strategies: Sequence[Strategy], task: Task) -> None:
+        planned = next((plan for s in strategies if (plan := s.plan(task))), [Stage(0, task.image_size)])
+        self._parts = [_part(stage, strategies, task) for stage in planned]
+        self._starts = [stage.start for stage in planned]
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @property
+    def views(self) -> list[View]:
+        """What training images are made into, for each stage."""
+        return [part.view for part in self._parts]
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed in any stage."""
+        return any(part.mixing for part in self._parts)
+
+    @property
+    def last(self) -> Stage:
+        return self._parts[-1].stage
+
+    def number(self, epoch: int) -> int:
+        """The number, from 0, of the stage that an epoch belongs to."""
+        return bisect_right(self._starts, epoch) - 1
+
+    def stage(self, epoch: int) -> Stage:
+        return self._parts[self.number(epoch)].stage
+
+    def mixing(self, epoch: int) -> Mixing:
+        """How the batches of an epoch are mixed."""
+        return self._parts[self.number(epoch)].mixing
+
+    def identity(self) -> list[dict[str, Any]]:
+        """All stages as plain values."""
+        return [asdict(part.stage) for part in self._parts]
+
+
+def _part(stage: Stage, strategies: Sequence[Strategy], task: Task) -> Part:
+    then = replace(task, image_size=stage.image_size, strengths={**task.strengths, **stage.strengths})
+    active = [strategy for s in strategies if (strategy := s.at(stage.strengths)) is not None]
+    images = [t for s in active for t in s.image_transforms(then)]
+    tensors = [t for s in active for t in s.tensor_transforms(then)]
+    return Part(stage, View(stage.image_size, images, tensors), Mixing(active, then))
