@@ -61,7 +61,7 @@ class Classifier(LightningModule):
         self._weights = _product_of_weights(strategies)
         # A dictionary keeps the compiled wrapper out of the state dict.
         self._forward: dict[str, Callable[[Tensor], Tensor]] = {
-            "train": torch.compile(self.model) if compile_model else self.model
+            "train": self._compiled() if compile_model else self.model
         }
 
     def on_train_epoch_start(self) -> None:
@@ -136,6 +136,12 @@ class Classifier(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["state_dict"] |= checkpoint.pop("state_dict_companions", {})
+
+    def _compiled(self) -> Callable[[Tensor], Tensor]:
+        # Every stage has rates of its own and so a graph of its own; beyond the limit the rest would run uncompiled.
+        config = torch._dynamo.config
+        config.recompile_limit = max(config.recompile_limit, 2 * len(self.stages) + 2)
+        return torch.compile(self.model)
 
     def _laid_out(self, images: Tensor) -> Tensor:
         return images.to(memory_format=torch.channels_last) if self.channels_last else images
