@@ -15,6 +15,7 @@ from torch import nn
 from ghostlab.data import DataModule
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model
+from ghostlab.models.options import given
 from ghostlab.models.rates import DROP_PATH, DROPOUT
 from ghostlab.strategies.base import Task
 from ghostlab.training.checkpoints import Checkpoints
@@ -50,7 +51,7 @@ def build_model(settings: Settings, task: Task) -> nn.Module:
     torch.manual_seed(settings.seed)
     options = _model_options(settings)
     try:
-        return create_model(settings.model["name"], num_classes=task.num_classes, **options)
+        return create_model(num_classes=task.num_classes, **options)
     except UsageError as error:
         if str(error).partition("=")[0] in options:  # it names an option, whose key in a configuration is longer
             raise UsageError(f"model.{error}") from error
@@ -112,7 +113,7 @@ def _task(settings: Settings, num_classes: int, steps_per_epoch: int) -> Task:
 
 
 def _model_options(settings: Settings) -> dict[str, Any]:
-    options = {key: value for key, value in settings.model.items() if key != "name" and value is not None}
+    options = given(settings.model)
     for strategy in settings.strategies:
         options |= strategy.model_options()
     return options

@@ -1,0 +1,64 @@
+"""Make networks deeper, wider and larger: python tools/scale.py {show,table} --help"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from ghostlab.cli import guarded
+
+Scale = Callable[[argparse.Namespace], None]
+
+
+def main(arguments: list[str]) -> int:
+    """Parse, and call one function of ``ghostlab.benchmarks``."""
+    top = argparse.ArgumentParser(prog="tools/scale.py", description="Make networks deeper, wider and larger.")
+    top.add_argument("what", choices=COMMANDS, help="each has a --help of its own")
+    what = top.parse_args(arguments[:1]).what
+    parser = argparse.ArgumentParser(prog=f"tools/scale.py {what}")
+    command = COMMANDS[what](parser)
+    given = parser.parse_intermixed_args(arguments[1:])
+    return guarded(lambda: command(given))
+
+
+def show(parser: argparse.ArgumentParser) -> Scale:
+    """One network, scaled."""
+    parser.add_argument("model", help="such as efficientnet_b0, mobilenetv2, resnet50, ghostnetv2")
+    parser.add_argument("--phi", type=float, help="compound scaling: depth 1.2^phi, width 1.1^phi, resolution 1.15^phi")
+    parser.add_argument("--official", action="store_true", help="with --phi: the factors of the published B<phi>")
+    for base in ("alpha", "beta", "gamma"):
+        parser.add_argument(f"--{base}", type=float, help="another base than the paper's, with --phi")
+    for factor in ("depth", "width", "resolution"):
+        parser.add_argument(f"--{factor}", type=float, help="instead of --phi (default: 1)")
+    parser.add_argument("--multiple", type=int, default=1, help="round image sizes to multiples (default: 1)")
+    parser.add_argument("overrides", nargs="*", help="such as data=cifar10 (default: data=imagenet)")
+
+    def run(given: argparse.Namespace) -> None:
+        from ghostlab.benchmarks.scaling import chosen_factors, show
+
+        show(given.model, chosen_factors(vars(given)), given.multiple, given.overrides)
+
+    return run
+
+
+def table(parser: argparse.ArgumentParser) -> Scale:
+    """The papers' tables of scaled networks, computed again."""
+    parser.add_argument("--multiple", type=int, default=1, help="round image sizes to multiples (default: 1)")
+
+    def run(given: argparse.Namespace) -> None:
+        from ghostlab.benchmarks.scaling_tables import table
+
+        table(given.multiple)
+
+    return run
+
+
+COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Scale]] = {
+    "show": show,
+    "table": table,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
