@@ -30,6 +30,8 @@ ALIASES = {
 """Names of papers for which timm has none of its own."""
 
 LAYOUTS = ("training", "deployed")
+RATES = ("drop_rate", "drop_path_rate", "bn_momentum", "bn_eps")
+"""Options of timm's models that this package checks, as timm does not."""
 
 PUBLISHED = {
     ("ghostnetv1", 1.0): "ghostnet_100",
@@ -71,8 +73,8 @@ def _in_training_layout(
     name: str, num_classes: int, in_chans: int, pretrained: bool, stem_stride: int, options: dict[str, Any]
 ) -> nn.Module:
     options = {key: value for key, value in options.items() if value is not None}
-    rates = {key: options[key] for key in ("drop_rate", "drop_path_rate") if key in options}
-    check(num_classes=num_classes, in_chans=in_chans, stem_stride=stem_stride, **rates)
+    rates = {key: options[key] for key in RATES if key in options}
+    check(pretrained=pretrained, num_classes=num_classes, in_chans=in_chans, stem_stride=stem_stride, **rates)
     options |= {"num_classes": num_classes, "in_chans": in_chans}
     if name in OWN:
         model = _build(name, f"ghostlab_{name}", {**options, "stem_stride": stem_stride})

@@ -19,9 +19,9 @@ from ghostlab.strategies.base import Task
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.history import History
 from ghostlab.training.progress import EpochLines, ProgressBar
-from ghostlab.training.settings import Settings
+from ghostlab.training.settings import OptimizerConfig, Settings
 
-__all__ = ["build_data", "build_model", "build_task", "build_trainer", "change_model"]
+__all__ = ["build_data", "build_model", "build_optimizer", "build_task", "build_trainer", "change_model"]
 
 WEIGHTS = ("pretrained", "checkpoint_path")
 """Options of a model that give it weights; the second is one of timm's."""
@@ -64,6 +64,11 @@ def change_model(model: nn.Module, settings: Settings, task: Task) -> nn.Module:
     if settings.trainer.grad_checkpointing:
         _checkpoint_gradients(model, settings.model["name"])
     return model
+
+
+def build_optimizer(settings: Settings, world_size: int = 1) -> OptimizerConfig:
+    """The optimizer's settings for the images that ``world_size`` processes see between two of its steps."""
+    return settings.optimizer.for_steps_of(settings.data.batch_size * world_size * settings.trainer.accumulate)
 
 
 def build_trainer(settings: Settings, history: History, checkpoints: Checkpoints) -> Trainer:
