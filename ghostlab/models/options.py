@@ -18,7 +18,7 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "drop_path_rate": (lambda v: 0 <= v < 1, "in [0, 1)"),
     "bn_momentum": (lambda v: 0 < v <= 1, "in (0, 1], the share of the new batch in the statistics"),
     "bn_eps": (lambda v: 0 < v < math.inf, "above 0"),
-    "pretrained": (lambda v: isinstance(v, bool), "true or false; weights of your own are loaded by load_weights"),
+    "pretrained": (lambda v: isinstance(v, bool), "true or false, or in the configuration of a run a path"),
     "stem_stride": (lambda v: v in (1, 2), "1 or 2"),
     "gate_upsample": (lambda v: v in ("nearest", "bilinear"), "nearest or bilinear"),
     "global_pool": (lambda v: v in ("avg", "max", "avgmax", ""), "avg, max, avgmax or ''"),

@@ -44,9 +44,14 @@ def build_task(settings: Settings, data: DataModule, world_size: int = 1) -> Tas
 
 
 def build_model(settings: Settings, task: Task) -> nn.Module:
-    """The student as it will be deployed, with freshly drawn weights, the same for the same seed."""
+    """The student as it will be deployed, with freshly drawn weights, the same for the same seed, or those of timm.
+
+    Weights of a path in ``model.pretrained`` are given to it by ``training.transfer.start``.
+    """
     torch.manual_seed(settings.seed)
     options = {key: value for key, value in settings.model.items() if key != "name" and value is not None}
+    if isinstance(options.get("pretrained"), str):
+        del options["pretrained"]
     for strategy in settings.strategies:
         options |= strategy.model_options()
     try:

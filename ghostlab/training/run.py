@@ -39,6 +39,7 @@ from ghostlab.training.images import RunImages
 from ghostlab.training.results import draw_curves, read_result, summary, write_result
 from ghostlab.training.services import RunServices
 from ghostlab.training.settings import Settings, parse
+from ghostlab.training.transfer import start
 
 __all__ = ["open_services", "run"]
 
@@ -96,6 +97,8 @@ def _prepare(settings: Settings, cfg: DictConfig) -> _Parts:
     model = build_model(settings, task)
     optimizer = build_optimizer(settings, trainer.world_size)
     report.header(settings, services.data, model, optimizer)
+    if said := start(model, settings, services.data):
+        report.say(said)
     model = change_model(model, settings, task)
     for strategy in settings.strategies:
         strategy.prepare(model, task, services)

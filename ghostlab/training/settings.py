@@ -105,6 +105,11 @@ class Settings:
     config_hash: str
     config: dict[str, Any]
 
+    @property
+    def resumes(self) -> bool:
+        """Whether the run goes on from a checkpoint of its own."""
+        return self.resume == "auto" and not self.force and (self.folder / "checkpoints" / "last.ckpt").exists()
+
 
 def parse(cfg: DictConfig) -> Settings:
     """Check a composed configuration and build its typed settings; raises ``UsageError`` naming the key."""
