@@ -67,5 +67,5 @@ def _downloaded(name: str) -> Entry:
 DATASETS: dict[str, Entry] = {
     "digits": Entry(digits, unused=("root", "download")),
     **{name: _downloaded(name) for name in DOWNLOADS},
-    **dict.fromkeys(("imagenet", "eurosat", "imagefolder"), _FOLDER),
+    **dict.fromkeys(("imagenet", "eurosat", "birdsnap", "imagefolder"), _FOLDER),
 }

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ghostlab.errors import RunError, UsageError
 
-__all__ = ["read_state_dict", "state_dict_in"]
+__all__ = ["read_state_dict", "read_weights", "state_dict_in"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +33,18 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     See ``state_dict_in`` for what is taken. Raises ``UsageError`` when there is no such file, and ``RunError`` naming
     the file when it cannot be read or holds no weights.
     """
+    weights, averaged = read_weights(path)
+    _warn(f"'{path}'", averaged)
+    return weights
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], str]:
+    """As ``read_state_dict``, but the name of the entry that averaged weights were in is returned and not warned of;
+    it is empty for other weights."""
     path = Path(path)
     if not path.is_file():
         raise UsageError(f"no weights file '{path}'")
-    return state_dict_in(_read(path), f"'{path}'")
+    return _weights_in(_read(path), f"'{path}'")
 
 
 def state_dict_in(content: Any, name: str) -> dict[str, Tensor]:
@@ -45,12 +53,21 @@ def state_dict_in(content: Any, name: str) -> dict[str, Tensor]:
     Averaged weights are preferred and a warning says so. Counters of profilers are left out, and so are the prefixes
     that wrappers such as DDP or Lightning give to all keys. Raises ``RunError`` when there are no weights.
     """
+    weights, averaged = _weights_in(content, name)
+    _warn(name, averaged)
+    return weights
+
+
+def _weights_in(content: Any, name: str) -> tuple[dict[str, Tensor], str]:
     state_dict, wrapper = _unwrap(content)
     if state_dict is None:
         raise RunError(f"{name} holds no weights: {_describe(content)}")
-    if wrapper in AVERAGED:
-        logger.warning("%s: reading the averaged weights (%s)", name, wrapper)
-    return _clean(state_dict)
+    return _clean(state_dict), wrapper if wrapper in AVERAGED else ""
+
+
+def _warn(name: str, averaged: str) -> None:
+    if averaged:
+        logger.warning("%s: reading the averaged weights (%s)", name, averaged)
 
 
 def _clean(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

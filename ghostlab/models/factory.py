@@ -34,6 +34,8 @@ ALIASES = {
 """Names of papers, and the models that timm knows by other names."""
 
 LAYOUTS = ("training", "deployed")
+CHECKED = ("drop_rate", "drop_path_rate", "bn_momentum", "bn_eps", "width", "depth")
+"""Options of timm's models that this package checks, as timm does not."""
 
 PUBLISHED = {
     ("ghostnetv1", 1.0): "ghostnet_100",
@@ -76,8 +78,8 @@ def _in_training_layout(
     name: str, num_classes: int, in_chans: int, pretrained: bool, stem_stride: int, options: dict[str, Any]
 ) -> nn.Module:
     options = {key: value for key, value in options.items() if value is not None}
-    checked = {key: options[key] for key in ("drop_rate", "drop_path_rate", "width", "depth") if key in options}
-    check(num_classes=num_classes, in_chans=in_chans, stem_stride=stem_stride, **checked)
+    checked = {key: options[key] for key in CHECKED if key in options}
+    check(pretrained=pretrained, num_classes=num_classes, in_chans=in_chans, stem_stride=stem_stride, **checked)
     options |= {"num_classes": num_classes, "in_chans": in_chans}
     if name in OWN:
         model = _build(name, f"ghostlab_{name}", {**options, "stem_stride": stem_stride})

@@ -14,7 +14,7 @@ from ghostlab.models.checkpoints import read_state_dict, state_dict_in
 from ghostlab.models.official import from_official
 from ghostlab.reparam import adopt_layout
 
-__all__ = ["load_weights"]
+__all__ = ["head_of", "load_weights", "put"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,22 +35,37 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor]) ->
     weights = from_official(weights)
     trial = adopt_layout(copy.deepcopy(model), weights)
     head = _head_with_other_classes(trial, weights)
-    kept = {key: tensor for key, tensor in weights.items() if not (head and key.startswith(f"{head}."))}
-    if misfits := _misfits(trial.state_dict(), kept, head):
-        raise RunError(f"weights from {name} do not fit: {misfits}")
-    adopt_layout(model, weights).load_state_dict(kept, strict=False)
+    put(trial, weights, name, head)  # a failure changes nothing
+    put(adopt_layout(model, weights), weights, name, head)
     if head:
         logger.warning("%s has weights for other classes: '%s' is initialised again", name, head)
         _initialise(model.get_submodule(head))
     return model
 
 
+def put(model: nn.Module, weights: Mapping[str, Tensor], name: str, head: str | None = None) -> None:
+    """Load ``weights`` of the model's own layout into it, all but those of the module ``head``, which stays as it is.
+
+    Raises ``RunError``, beginning with the ``name`` of the weights, that lists the keys that do not fit.
+    """
+    kept = {key: tensor for key, tensor in weights.items() if not (head and key.startswith(f"{head}."))}
+    if misfits := _misfits(model.state_dict(), kept, head):
+        raise RunError(f"weights from {name} do not fit: {misfits}")
+    model.load_state_dict(kept, strict=False)
+
+
+def head_of(model: nn.Module) -> str:
+    """Name of the classifier, empty for a model that does not tell."""
+    if not callable(get_classifier := getattr(model, "get_classifier", None)):
+        return ""
+    head = get_classifier()
+    return next((name for name, module in model.named_modules() if module is head), "")
+
+
 def _head_with_other_classes(model: nn.Module, weights: Mapping[str, Tensor]) -> str | None:
     """Name of the classifier if it and that in ``weights`` differ in the number of classes and in nothing else."""
-    if not callable(get_classifier := getattr(model, "get_classifier", None)):
-        return None
-    head = get_classifier()
-    name = next((name for name, module in model.named_modules() if module is head), "")
+    name = head_of(model)
+    head = model.get_submodule(name) if name else None
     theirs, ours = weights.get(f"{name}.weight"), getattr(head, "weight", None)
     if theirs is None or (ours is not None and (len(theirs) == len(ours) or theirs.shape[1:] != ours.shape[1:])):
         return None

@@ -127,9 +127,13 @@ class MultiBranchConv(nn.Module):
 
     def branch_sum(self, x: Tensor) -> Tensor:
         """The output computed branch by branch: the textbook form, and the reference of every other."""
-        terms = [*self.bn(self._stacked(x)).chunk(self.branches, dim=1)]
-        terms += [branch(x) for branch in (self.scale, self.identity) if branch is not None]
+        terms = self.branch_outputs(x)
         return sum(terms[1:], start=terms[0])  # a view and one sum would lose channels_last, and be slower
+
+    def branch_outputs(self, x: Tensor) -> list[Tensor]:
+        """What each branch adds to the output, (B, C_out, H', W') each."""
+        terms = [*self.bn(self._stacked(x)).chunk(self.branches, dim=1)]
+        return terms + [branch(x) for branch in (self.scale, self.identity) if branch is not None]
 
     def _stacked(self, x: Tensor) -> Tensor:
         """All branches' convolutions of ``x``: (B, N * C_out, H', W')."""

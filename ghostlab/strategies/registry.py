@@ -40,6 +40,7 @@ STRATEGIES: dict[str, Entry] = {
     "kd": Entry("ghostlab.strategies.kd:KnowledgeDistillation"),
     "cosine": Entry("ghostlab.strategies.cosine:Cosine", slot="learning-rate schedule"),
     "step": Entry("ghostlab.strategies.step:StepDecay", slot="learning-rate schedule"),
+    "exponential": Entry("ghostlab.strategies.exponential:Exponential", slot="learning-rate schedule"),
     "ema": Entry("ghostlab.strategies.ema:Ema"),
 }
 

@@ -22,10 +22,10 @@ from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.history import History
 from ghostlab.training.progress import EpochLines, ProgressBar
 from ghostlab.training.rehearsal import Rehearsal
-from ghostlab.training.settings import Settings
+from ghostlab.training.settings import OptimizerConfig, Settings
 from ghostlab.training.stages import Stages
 
-__all__ = ["build_data", "build_model", "build_task", "build_trainer", "change_model"]
+__all__ = ["build_data", "build_model", "build_optimizer", "build_task", "build_trainer", "change_model"]
 
 WEIGHTS = ("pretrained", "checkpoint_path")
 """Options of a model that give it weights; the second is one of timm's."""
@@ -47,9 +47,14 @@ def build_task(settings: Settings, data: DataModule, world_size: int = 1) -> Tas
 
 
 def build_model(settings: Settings, task: Task) -> nn.Module:
-    """The student as it will be deployed, with freshly drawn weights, the same for the same seed."""
+    """The student as it will be deployed, with freshly drawn weights, the same for the same seed, or those of timm.
+
+    Weights of a path in ``model.pretrained`` are given to it by ``training.transfer.start``.
+    """
     torch.manual_seed(settings.seed)
     options = _model_options(settings)
+    if isinstance(options.get("pretrained"), str):
+        del options["pretrained"]
     try:
         return create_model(num_classes=task.num_classes, **options)
     except UsageError as error:
@@ -65,6 +70,11 @@ def change_model(model: nn.Module, settings: Settings, task: Task) -> nn.Module:
     if settings.trainer.grad_checkpointing:
         _checkpoint_gradients(model, settings.model["name"])
     return model
+
+
+def build_optimizer(settings: Settings, world_size: int = 1) -> OptimizerConfig:
+    """The optimizer's settings for the images that ``world_size`` processes see between two of its steps."""
+    return settings.optimizer.for_steps_of(settings.data.batch_size * world_size * settings.trainer.accumulate)
 
 
 def build_trainer(settings: Settings, history: History, checkpoints: Checkpoints) -> Trainer:

@@ -15,7 +15,7 @@ from ghostlab.models import count
 from ghostlab.models.factory import OWN
 from ghostlab.strategies.base import Strategy
 from ghostlab.training.progress import duration
-from ghostlab.training.settings import Settings
+from ghostlab.training.settings import OptimizerConfig, Settings
 
 __all__ = ["already_finished", "header", "quantity", "result", "say", "strategy"]
 
@@ -27,8 +27,8 @@ def say(line: str) -> None:
 
 
 @rank_zero_only
-def header(settings: Settings, data: DataModule, model: nn.Module) -> None:
-    """What is trained on what, and with which strategies in which order."""
+def header(settings: Settings, data: DataModule, model: nn.Module, optimizer: OptimizerConfig) -> None:
+    """What is trained on what, and with which strategies in which order; the learning rate where it was worked out."""
     size = settings.data.image_size
     counts = count(model, size)
     classes = f"{data.train_size:,} train / {data.val_size:,} val, {data.num_classes} classes"
@@ -36,6 +36,9 @@ def header(settings: Settings, data: DataModule, model: nn.Module) -> None:
         f"ghostlab  {_scaled(settings.model)} ({quantity(counts.params)} params,"
         f" {quantity(counts.macs)} MACs at {size} px)  data {settings.data.name} ({classes})"
     )
+    given = settings.optimizer
+    if given.lr_per:
+        say(f"optimizer {given.name}, learning rate {optimizer.lr:g}: {given.lr:g} for {given.lr_per:,} images")
     order = " -> ".join(s.name for s in settings.strategies)
     say(f"strategy  {settings.strategy}" + (f"   order: {order}" if len(settings.strategies) > 1 else ""))
 

@@ -24,7 +24,14 @@ from ghostlab.errors import RunError, UsageError
 from ghostlab.files import write_text
 from ghostlab.strategies.base import Task
 from ghostlab.training import report
-from ghostlab.training.build import build_data, build_model, build_task, build_trainer, change_model
+from ghostlab.training.build import (
+    build_data,
+    build_model,
+    build_optimizer,
+    build_task,
+    build_trainer,
+    change_model,
+)
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.history import History
@@ -32,6 +39,7 @@ from ghostlab.training.images import RunImages
 from ghostlab.training.results import draw_curves, read_result, summary, write_result
 from ghostlab.training.services import RunServices
 from ghostlab.training.settings import Settings, parse
+from ghostlab.training.transfer import start
 
 __all__ = ["open_services", "run"]
 
@@ -87,7 +95,10 @@ def _prepare(settings: Settings, cfg: DictConfig) -> _Parts:
     trainer = build_trainer(settings, history, checkpoints)
     task, services = _services(settings, cfg, trainer)
     model = build_model(settings, task)
-    report.header(settings, services.data, model)
+    optimizer = build_optimizer(settings, trainer.world_size)
+    report.header(settings, services.data, model, optimizer)
+    if said := start(model, settings, services.data):
+        report.say(said)
     model = change_model(model, settings, task)
     for strategy in settings.strategies:
         strategy.prepare(model, task, services)
@@ -96,7 +107,7 @@ def _prepare(settings: Settings, cfg: DictConfig) -> _Parts:
         model,
         settings.strategies,
         task,
-        settings.optimizer,
+        optimizer,
         settings.seed,
         channels_last=settings.trainer.channels_last,
         compile_model=settings.trainer.compile,

@@ -22,6 +22,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "kd": {"alpha": 0.3, "tau": 2.0, "teacher": "a teacher"},
     "cosine": {"warmup_epochs": 0.4},
     "step": {"epochs": 0.5, "gamma": 0.5},
+    "exponential": {"epochs": 0.5, "gamma": 0.5},
     "ema": {"decay": 0.9},
 }
 

@@ -17,7 +17,8 @@ from tests.strategies.settings import KD_SETTINGS, KD_TERMS, SETTINGS, TASK
 from tests.strategies.tiny import BATCH, build, load_batch, training_step
 
 SINGLES = [name for name in STRATEGIES if name != "baseline"]
-EXCLUDED = [("randaugment", "autoaugment"), ("cosine", "step")]
+SCHEDULES = ("cosine", "step", "exponential")
+EXCLUDED = [("randaugment", "autoaugment"), *combinations(SCHEDULES, 2)]
 PAIRS = [pair for pair in combinations(SINGLES, 2) if pair not in EXCLUDED]
 JOINED = ["baseline", *SINGLES, *map("+".join, PAIRS), "ghostnetv3"]
 
@@ -69,7 +70,7 @@ def test_every_way_to_distill_joins_with_every_strategy(
 def test_at_most_one_schedule_and_only_callbacks_of_lightning(text: str) -> None:
     strategies = [load(name)(**SETTINGS[name]) for name in join(text)]
     schedules = [factor for s in strategies if (factor := s.lr_factor(TASK))]
-    assert len(schedules) == bool({"cosine", "step"} & set(join(text)))
+    assert len(schedules) == bool({*SCHEDULES} & set(join(text)))
     for factor in schedules:
         assert all(0 <= factor(step) <= 1 for step in range(TASK.total_steps + 1))
     callbacks = [callback for s in strategies for callback in s.callbacks()]

@@ -46,6 +46,11 @@ REFUSED = [
     ("step.gamma", 0, "must be within (0, 1]"),
     ("step.warmup_epochs", -1, "must be within [0, inf)"),
     ("step.warmup_factor", -0.5, "must be within [0, 1]"),
+    ("exponential.epochs", 0, "must be within (0, inf)"),
+    ("exponential.gamma", 1.2, "must be within (0, 1]"),
+    ("exponential.gamma", 0, "must be within (0, 1]"),
+    ("exponential.warmup_epochs", -1, "must be within [0, inf)"),
+    ("exponential.warmup_factor", 1.5, "must be within [0, 1]"),
     ("ema.decay", 1.0, "must be within [0, 1)"),
     ("ema.decay", -0.1, "must be within [0, 1)"),
 ]
@@ -76,7 +81,7 @@ def test_the_ends_of_what_is_allowed_are_allowed(knob: str, value: Any) -> None:
     assert getattr(load(name)(**{field: value}), field) == value
 
 
-@pytest.mark.parametrize("name", ["cosine", "step"])
+@pytest.mark.parametrize("name", ["cosine", "step", "exponential"])
 def test_a_warmup_is_at_most_as_long_as_the_run(name: str) -> None:
     load(name)(warmup_epochs=2).lr_factor(TASK)
     with pytest.raises(UsageError) as refused:

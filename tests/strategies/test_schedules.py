@@ -1,4 +1,4 @@
-"""Cosine and step schedules against values worked out by hand."""
+"""The schedules of the learning rate against values worked out by hand."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pytest import approx, param
 
 from ghostlab.strategies.base import Task
 from ghostlab.strategies.cosine import Cosine, cosine_factor
+from ghostlab.strategies.exponential import Exponential, exponential_factor
 from ghostlab.strategies.step import StepDecay, step_factor
 
 TASK = Task(num_classes=4, image_size=16, mean=(0.5,) * 3, std=(0.2,) * 3, epochs=10, steps_per_epoch=10)
@@ -83,3 +84,30 @@ def test_an_interval_may_be_a_fraction_of_a_step(step: int, interval: float, dro
 def test_the_step_strategy_counts_from_the_start_of_training() -> None:
     factor = StepDecay(epochs=2.4, gamma=0.97, warmup_epochs=3).lr_factor(TASK)
     assert [factor(step) for step in (30, 47, 48, 99)] == approx([0.97, 0.97, 0.97**2, 0.97**4])
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"),
+    [
+        param(0, 0.02, id="start-of-warm-up"),
+        param(25, 0.51, id="half-of-warm-up"),
+        param(49, 0.02 + 0.98 * 49 / 50, id="warm-up-without-decay"),
+        param(50, 0.25 ** (50 / 24), id="decay-in-the-warm-up-at-its-end"),
+        param(60, 1 / 32, id="between-two-drops-of-a-staircase"),
+        param(72, 0.25**3, id="three-intervals"),
+    ],
+)
+def test_exponential(step: int, factor: float) -> None:
+    assert exponential_factor(step, 24, 0.25, warmup=50, warmup_factor=0.02) == approx(factor)
+
+
+def test_exponential_decays_by_the_same_factor_at_every_step_and_meets_the_staircase_at_its_drops() -> None:
+    smooth = [exponential_factor(step, 24, 0.97) for step in range(241)]
+    assert smooth[0] == 1.0
+    assert [b / a for a, b in pairwise(smooth)] == approx([0.97 ** (1 / 24)] * 240)
+    assert smooth[::24] == approx([step_factor(step, 24, 0.97) for step in range(0, 241, 24)])
+
+
+def test_the_exponential_strategy_counts_from_the_start_of_training() -> None:
+    factor = Exponential(epochs=2.5, gamma=0.5, warmup_epochs=3, warmup_factor=0).lr_factor(TASK)
+    assert [factor(step) for step in (0, 15, 30, 50, 75, 100)] == approx([0, 0.5, 0.5**1.2, 0.25, 0.125, 0.0625])
