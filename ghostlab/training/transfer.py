@@ -35,8 +35,9 @@ def start(model: nn.Module, settings: Settings, data: DataModule) -> str:
 
 
 def some_images(data: DataModule) -> Tensor:
-    """Training images (B, 3, H, W) from all over the data set, transformed as in training; the same for a seed."""
+    """Training images (B, 3, H, W) from all over the data set, as at the end of training; the same for a seed."""
     index = np.linspace(0, data.train_size - 1, min(IMAGES, data.train_size)).astype(np.int64)
-    pairs = list(zip(index.tolist(), sample_seeds(index, data.seed, 0).tolist(), strict=True))
-    [batch] = data.listed_dataloader(lambda: iter([pairs]))
+    seeds, view = sample_seeds(index, data.seed, 0), len(data.views) - 1
+    keys = [(one, seed, view) for one, seed in zip(index.tolist(), seeds.tolist(), strict=True)]
+    [batch] = data.listed_dataloader(lambda: iter([keys]))
     return batch.images

@@ -205,6 +205,27 @@ def test_the_images_of_efficientnetv2(file: str, size: int, test_size: int, magn
     assert (randaugment.magnitude, randaugment.layers) == (magnitude, 2)
 
 
+@pytest.mark.parametrize(
+    ("file", "sizes", "magnitudes", "dropouts"),
+    [
+        param(
+            "efficientnetv2_s_paper", [128, 185, 242, 300], [5, 8.33, 11.67, 15], [0.1, 0.167, 0.233, 0.3], id="paper"
+        ),
+        param("efficientnetv2_s_automl", [171, 214, 257, 300], [5, 6.67, 8.33, 10], [0.2] * 4, id="code"),
+    ],
+)
+def test_the_stages_of_efficientnetv2(
+    file: str, sizes: list[int], magnitudes: list[float], dropouts: list[float]
+) -> None:
+    given = settings(file)
+    stages = strategy(given, "progressive").plan(task(given))
+    assert [stage.start for stage in stages] == [0, 88, 175, 262]
+    assert [stage.image_size for stage in stages] == sizes
+    assert [stage.strengths["randaugment.magnitude"] for stage in stages] == approx(magnitudes, abs=0.005)
+    assert [stage.strengths["model.drop_rate"] for stage in stages] == approx(dropouts, abs=0.001)
+    assert {stage.strengths["model.drop_path_rate"] for stage in stages} == {0.2}
+
+
 def test_the_images_of_efficientnet() -> None:
     given = settings("efficientnet_b0_paper")
     assert given.data.crop_pct == 224 / (224 + 32)
