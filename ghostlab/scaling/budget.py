@@ -1,0 +1,161 @@
+"""Candidates at the same measured MACs: the dimension that is not on the grid is solved on the real networks."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ghostlab.errors import UsageError
+from ghostlab.scaling.candidates import Factors, pairs, representative
+from ghostlab.scaling.networks import Networks
+
+__all__ = ["Base", "Candidate", "Plan", "Rules", "make_plan", "nearest"]
+
+WIDTH_STEP = 0.01
+"""Precision of a solved width, as a factor of the base's."""
+
+Pair = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Base:
+    """The network that is scaled: its depth and width as factors of the family's own, its image size in pixels."""
+
+    depth: float
+    width: float
+    px: int
+
+    def deeper(self, factor: float) -> float:
+        """The depth times ``factor``, without the noise of floats, which rounding up would make a block."""
+        return round(self.depth * factor, 6)
+
+    def wider(self, factor: float) -> float:
+        """The width times ``factor``."""
+        return round(self.width * factor, 6)
+
+    def larger(self, factor: float, multiple: int) -> int:
+        """The image size times ``factor``: the base's own, or else the nearest multiple above it."""
+        return max(self.px, round(self.px * factor / multiple) * multiple) if factor != 1 else self.px
+
+
+@dataclass(frozen=True)
+class Rules:
+    """``budget`` as a factor of the base's MACs; ``solve`` is the dimension not on the grid, width or resolution;
+    image sizes are multiples of ``multiple``; ``tolerance`` is how far MACs may be from the budget, as a part of it."""
+
+    budget: float
+    solve: str = "resolution"
+    step: float = 0.1
+    multiple: int = 8
+    tolerance: float = 0.1
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network to be trained, relative to the base (``factors``) and as it is built."""
+
+    factors: Factors
+    depth: float
+    width: float
+    px: int
+    params: int
+    macs: int
+    equal: tuple[Factors, ...] = ()
+    """Other factors of the grid that round to the same network."""
+
+    @property
+    def single(self) -> str | None:
+        """The one dimension that is scaled, if it is one."""
+        alone = [one.scaled[0] for one in (self.factors, *self.equal) if len(one.scaled) == 1]
+        return alone[0] if alone else None
+
+    def __str__(self) -> str:
+        depth, width, _ = self.factors
+        return f"depth {depth:g}, width {width:g}, {self.px} px" if self.factors.scaled else f"base, {self.px} px"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained: the base, and ``candidates`` of about ``target`` MACs. ``left_out`` are too far from these."""
+
+    base: Candidate
+    target: float
+    candidates: tuple[Candidate, ...]
+    left_out: tuple[Candidate, ...]
+    merged: int
+    """Points of the grid that round to the network of another."""
+
+    def deviation(self, candidate: Candidate) -> float:
+        """By which part of the budget the MACs miss it."""
+        return candidate.macs / self.target - 1
+
+
+def make_plan(
+    networks: Networks, base: Base, rules: Rules, watch: Callable[[list[Pair]], Iterable[Pair]] = iter
+) -> Plan:
+    """Solve every pair of the grid and keep what is different and near enough; ``watch`` may show the progress.
+
+    Raises ``UsageError`` when nothing is near enough.
+    """
+    own = networks.counts(base.depth, base.width, base.px)
+    target = rules.budget * own.macs
+    solver = _resolution if rules.solve == "resolution" else _width
+    grid = pairs(rules.budget, rules.step, rules.tolerance)
+    solved = [solver(networks, base, rules, pair, target) for pair in watch(grid)]
+    distinct = _distinct(networks, base, rules, solved)
+    near = [abs(one.macs / target - 1) <= rules.tolerance for one in distinct]
+    plan = Plan(
+        base=Candidate(Factors(1, 1, 1), base.depth, base.width, base.px, *own),
+        target=target,
+        candidates=tuple(one for one, fits in zip(distinct, near, strict=True) if fits),
+        left_out=tuple(one for one, fits in zip(distinct, near, strict=True) if not fits),
+        merged=len(grid) - len(distinct),
+    )
+    if not plan.candidates:
+        best = min(plan.left_out, key=lambda one: abs(plan.deviation(one)))
+        raise UsageError(
+            f"--tolerance {rules.tolerance:g}: no candidate has MACs that near to {rules.budget:g}x; the nearest,"
+            f" {best}, is {plan.deviation(best):+.1%} off; a smaller --multiple, or --solve width, may help"
+        )
+    return plan
+
+
+def nearest(cost: Callable[[int], int], target: float) -> int:
+    """The whole number from 0 at which a growing ``cost`` is nearest to ``target``."""
+    high = 1
+    while cost(high) < target:
+        high *= 2
+    above = bisect_left(range(high), target, key=cost)
+    return min(range(max(0, above - 1), above + 1), key=lambda n: abs(cost(n) - target))
+
+
+def _resolution(networks: Networks, base: Base, rules: Rules, pair: Pair, target: float) -> Factors:
+    depth, width = base.deeper(pair[0]), base.wider(pair[1])
+    first = base.px // rules.multiple
+
+    def px(n: int) -> int:
+        return (first + n) * rules.multiple if n else base.px
+
+    n = nearest(lambda n: networks.counts(depth, width, px(n)).macs, target)
+    return Factors(*pair, px(n) / base.px)
+
+
+def _width(networks: Networks, base: Base, rules: Rules, pair: Pair, target: float) -> Factors:
+    depth, px = base.deeper(pair[0]), base.larger(pair[1], rules.multiple)
+    n = nearest(lambda n: networks.counts(depth, base.wider(1 + n * WIDTH_STEP), px).macs, target)
+    return Factors(pair[0], round(1 + n * WIDTH_STEP, 6), px / base.px)
+
+
+def _distinct(networks: Networks, base: Base, rules: Rules, solved: list[Factors]) -> list[Candidate]:
+    same: dict[object, list[Factors]] = {}
+    for one in dict.fromkeys(solved):
+        shapes = networks.shapes(base.deeper(one.depth), base.wider(one.width))
+        same.setdefault((shapes, one.resolution), []).append(one)
+    found = []
+    for equal in same.values():
+        chosen = representative(equal, rules.budget)
+        depth, width, px = base.deeper(chosen.depth), base.wider(chosen.width), round(base.px * chosen.resolution)
+        others = tuple(one for one in equal if one != chosen)
+        found.append(Candidate(chosen, depth, width, px, *networks.counts(depth, width, px), others))
+    return found

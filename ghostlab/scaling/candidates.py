@@ -1,0 +1,73 @@
+"""Which factors are compared: a grid over two of the three dimensions, for the third follows from the budget.
+
+EfficientNet (https://arxiv.org/abs/1905.11946), section 3.3: depth alpha, width beta and resolution gamma, none below 1,
+with alpha * beta^2 * gamma^2 about the budget.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ghostlab.errors import UsageError
+
+__all__ = ["DIMENSIONS", "Factors", "pairs", "parse_budget", "representative"]
+
+DIMENSIONS = ("depth", "width", "resolution")
+MOST_PAIRS = 2000
+
+
+class Factors(NamedTuple):
+    """How many times deeper (alpha), wider (beta) and larger (gamma) than the base."""
+
+    depth: float
+    width: float
+    resolution: float
+
+    @property
+    def cost(self) -> float:
+        """alpha * beta^2 * gamma^2: how many times the MACs, were there no rounding and no fixed parts."""
+        return self.depth * self.width**2 * self.resolution**2
+
+    @property
+    def scaled(self) -> tuple[str, ...]:
+        """The dimensions that are not left at 1."""
+        return tuple(name for name, factor in zip(DIMENSIONS, self, strict=True) if factor != 1)
+
+
+def parse_budget(text: str) -> float:
+    """``2x`` or ``2`` -> 2.0; raises ``UsageError`` for what is not a number above 1."""
+    try:
+        budget = float(text.removesuffix("x"))
+    except ValueError:
+        budget = math.nan
+    if not 1 < budget <= 100:
+        raise UsageError(f"--budget {text}: must be how many times the MACs of the base, from above 1x to 100x, such as 2x")
+    return budget
+
+
+def pairs(budget: float, step: float, tolerance: float) -> list[tuple[float, float]]:
+    """Depth and one of the other two on the grid 1, 1 + step, ..., as far as the budget lets the third be 1 or more.
+
+    Width and resolution both count squared, so these pairs serve whichever of the two is solved. Raises ``UsageError``
+    for a step so small that there are thousands of them.
+    """
+    most = budget * (1 + tolerance) + 1e-9
+    grid = [(depth, other) for other in _grid(step, math.sqrt(most)) for depth in _grid(step, most / other**2)]
+    if len(grid) > MOST_PAIRS:
+        raise UsageError(f"--step {step:g}: {len(grid):,} points on the grid, at most {MOST_PAIRS:,} are searched")
+    return grid
+
+
+def representative(equal: Sequence[Factors], budget: float) -> Factors:
+    """Of factors that round to the same network, those that stand for all of them.
+
+    A dimension that may as well be 1 is 1. Beyond that: those whose cost is nearest to the budget, because only they
+    keep the budget when they are raised to a power.
+    """
+    return min(equal, key=lambda factors: (len(factors.scaled), abs(factors.cost - budget), factors))
+
+
+def _grid(step: float, most: float) -> list[float]:
+    return [round(1 + i * step, 6) for i in range(int((most - 1) / step) + 1)]
