@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+from collections.abc import Callable
 from typing import Any
 
 import timm
@@ -14,6 +15,7 @@ from ghostlab.errors import RunError, UsageError, nearest, unknown
 from ghostlab.models import registration
 from ghostlab.models.ghostnet import GhostNet
 from ghostlab.models.options import check
+from ghostlab.models.scalable import SCALABLE
 from ghostlab.models.weights import load_weights
 from ghostlab.reparam import deployed, fuse
 
@@ -26,6 +28,7 @@ ALIASES = {
     "mobilenetv1": "mobilenetv1_100",
     "mobilenetv2": "mobilenetv2_100",
     "mobilenetv3": "mobilenetv3_large_100",
+    **{f"efficientnetv2_b{i}": f"tf_efficientnetv2_b{i}" for i in range(4)},
 }
 """Names of papers for which timm has none of its own."""
 
@@ -52,7 +55,8 @@ def create_model(
 ) -> nn.Module:
     """The model of that name: "ghostnetv1", "ghostnetv2", "ghostnetv3", one of ``ALIASES``, or any name of timm.
 
-    Options (``width``, ``drop_rate``, ``drop_path_rate``, ``gate_upsample``, ...) go to the model unless they are None.
+    ``width`` and ``depth`` multiply the channels and the blocks of the named model; GhostNets and the models of
+    ``SCALABLE`` take them. Other options (``drop_rate``, ``gate_upsample``, ...) go to the model unless they are None.
     ``stem_stride=1`` lets the first convolution keep the resolution, for small images. ``pretrained`` fetches ImageNet
     weights through timm. ``layout="deployed"`` builds the model as ``ghostlab.fuse`` leaves it, without branches and
     batch norms, so that it takes the state dict of a fused one; "training" is the layout that it is trained in.
@@ -71,21 +75,45 @@ def _in_training_layout(
     name: str, num_classes: int, in_chans: int, pretrained: bool, stem_stride: int, options: dict[str, Any]
 ) -> nn.Module:
     options = {key: value for key, value in options.items() if value is not None}
-    rates = {key: options[key] for key in ("drop_rate", "drop_path_rate") if key in options}
-    check(num_classes=num_classes, in_chans=in_chans, stem_stride=stem_stride, **rates)
+    checked = {key: options[key] for key in ("drop_rate", "drop_path_rate", "width", "depth") if key in options}
+    check(num_classes=num_classes, in_chans=in_chans, stem_stride=stem_stride, **checked)
     options |= {"num_classes": num_classes, "in_chans": in_chans}
     if name in OWN:
         model = _build(name, f"ghostlab_{name}", {**options, "stem_stride": stem_stride})
         return _load_published(model, name, options) if pretrained else model
     timm_name = ALIASES.get(name, name)
     _require_known(timm_name, pretrained)
-    model = _fetch(timm_name, options) if pretrained else _build(name, timm_name, options)
+    factors = {key: factor for key in ("width", "depth") if (factor := options.pop(key, 1.0)) != 1}
+    if factors:
+        model = _scaled(name, timm_name, factors, pretrained, options)
+    else:
+        model = _fetch(timm_name, options) if pretrained else _build(name, timm_name, options)
     return _keep_resolution(model, name) if stem_stride == 1 else model
 
 
+def _scaled(
+    name: str, timm_name: str, factors: dict[str, float], pretrained: bool, options: dict[str, Any]
+) -> nn.Module:
+    key, factor = next(iter(factors.items()))
+    scalable = SCALABLE.get(timm_name.partition(".")[0])
+    if scalable is None:
+        raise UsageError(
+            f"{key}={factor}: model '{name}' cannot be scaled; allowed: ghostnetv1, ghostnetv2, ghostnetv3,"
+            " EfficientNets, MobileNetV1 and V2, ResNets"
+        )
+    if pretrained:
+        raise UsageError(f"pretrained=True: there are no weights of '{name}' for {key} {factor}, only for 1")
+    width, depth = (factors.get(key, 1.0) for key in ("width", "depth"))
+    return _create(name, lambda: scalable.scaled(timm_name, width, depth, **options))
+
+
 def _build(name: str, timm_name: str, options: dict[str, Any]) -> nn.Module:
+    return _create(name, lambda: timm.create_model(timm_name, **options))
+
+
+def _create(name: str, build: Callable[[], nn.Module]) -> nn.Module:
     try:
-        return timm.create_model(timm_name, **options)
+        return build()
     except TypeError as error:
         refused = re.search(r"keyword argument '(\w+)'", str(error))
         if refused is None:
@@ -125,7 +153,9 @@ def _fetch(name: str, options: dict[str, Any]) -> nn.Module:
 
 def _load_published(model: nn.Module, name: str, options: dict[str, Any]) -> nn.Module:
     """Load the authors' weights in timm's copy: its graph is the same and its keys are read by ``load_weights``."""
-    width = options.get("width", 1.0)
+    width, depth = (options.get(key, 1.0) for key in ("width", "depth"))
+    if depth != 1:
+        raise UsageError(f"pretrained=True: there are no weights of {name} for depth {depth}, only for 1")
     if (name, width) not in PUBLISHED:
         widths = ", ".join(str(w) for known, w in PUBLISHED if known == name)
         raise UsageError(f"pretrained=True: weights of {name} are published for width {widths}, not for width {width}")

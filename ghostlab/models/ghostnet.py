@@ -8,6 +8,7 @@ that their weights fit. GhostNetV3 is not another network: it is V2 with branche
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from timm.models import checkpoint_seq
 from torch import Tensor, nn
 
 from ghostlab.models.options import check
+from ghostlab.models.scaling import round_filters, round_repeats
 
 __all__ = [
     "REPARAM_INCLUDE",
@@ -72,13 +74,25 @@ STAGES = (
 FIRST_ATTENTIVE_STAGE = 2
 
 
-def scaled(width: float) -> list[list[Row]]:
-    """The table of a network ``width`` times as wide: channels rounded to multiples of 4, at most 10 % down."""
+def scaled(width: float, depth: float) -> list[list[Row]]:
+    """The table of a network ``width`` times as wide and ``depth`` times as deep.
+
+    Channels are rounded to multiples of 4, at most 10 % down. What is deepened is a run of blocks with the same output
+    channels, across the stages of the table: its number of blocks is rounded up, its last row is repeated, or blocks
+    are left out from its end. A stage may so become empty; the names of the others stay.
+    """
 
     def channels(count: int) -> int:
-        return make_divisible(count * width, 4)
+        return round_filters(count, width, divisor=4)
 
-    return [[row._replace(expanded=channels(row.expanded), out=channels(row.out)) for row in rows] for rows in STAGES]
+    stages: list[list[Row]] = [[] for _ in STAGES]
+    placed = [(stage, row) for stage, rows in zip(stages, STAGES, strict=True) for row in rows]
+    for _, run in groupby(placed, key=lambda place: place[1].out):
+        blocks = list(run)
+        count = round_repeats(len(blocks), depth)
+        for stage, row in [*blocks, *blocks[-1:] * (count - len(blocks))][:count]:
+            stage.append(row._replace(expanded=channels(row.expanded), out=channels(row.out)))
+    return stages
 
 
 def conv_bn(
@@ -197,7 +211,8 @@ class GhostNet(nn.Module):
     """GhostNet V1 (``attention=False``) or V2, with the interface of timm's models.
 
     Images (B, in_chans, H, W) from 16 px, of any shape -> logits (B, num_classes), or (B, 1280) without classes.
-    ``stem_stride=1`` keeps the resolution of small images. ``drop_path_rate`` is that of the last block, see
+    ``width`` and ``depth`` multiply the channels and the blocks of the table, see ``scaled``. ``stem_stride=1`` keeps
+    the resolution of small images. ``drop_path_rate`` is that of the last block, see
     ``set_drop_path``; the ``DropPath`` modules are always there. Raises ``UsageError`` for a value not allowed.
     """
 
@@ -207,6 +222,7 @@ class GhostNet(nn.Module):
         self,
         attention: bool = True,
         width: float = 1.0,
+        depth: float = 1.0,
         num_classes: int = 1000,
         in_chans: int = 3,
         drop_rate: float = 0.2,
@@ -216,7 +232,7 @@ class GhostNet(nn.Module):
         global_pool: str = "avg",
     ) -> None:
         super().__init__()
-        check(width=width, num_classes=num_classes, in_chans=in_chans, drop_rate=drop_rate)
+        check(width=width, depth=depth, num_classes=num_classes, in_chans=in_chans, drop_rate=drop_rate)
         check(drop_path_rate=drop_path_rate, stem_stride=stem_stride, gate_upsample=gate_upsample)
         self.num_classes = num_classes
         self.in_chans = in_chans
@@ -224,17 +240,18 @@ class GhostNet(nn.Module):
         self.grad_checkpointing = False
         self.feature_info: list[dict[str, Any]] = []
 
-        chs = make_divisible(16 * width, 4)
+        chs = round_filters(16, width, divisor=4)
         self.conv_stem, self.bn1 = conv_bn(in_chans, chs, (3, 3), stem_stride)
         self.act1 = activation()
         stages, reduction = [], stem_stride
-        for index, rows in enumerate(scaled(width)):
+        for index, rows in enumerate(scaled(width, depth)):
             gate = gate_upsample if attention and index >= FIRST_ATTENTIVE_STAGE else None
             inputs = [chs, *(row.out for row in rows)]
             stages.append(nn.Sequential(*(GhostBottleneck(c, row, gate) for c, row in zip(inputs, rows, strict=False))))
-            chs, reduction = rows[-1].out, reduction * rows[0].stride
-            self._note_features(chs, reduction, f"blocks.{index}")
-        self.num_features = make_divisible(960 * width, 4)
+            if rows:
+                chs, reduction = rows[-1].out, reduction * rows[0].stride
+                self._note_features(chs, reduction, f"blocks.{index}")
+        self.num_features = round_filters(960, width, divisor=4)
         conv, bn = conv_bn(chs, self.num_features)
         stages.append(nn.Sequential(nn.Sequential(OrderedDict(conv=conv, bn1=bn, act1=activation()))))
         self.blocks = nn.Sequential(*stages)

@@ -1,4 +1,4 @@
-"""What the options of a GhostNet may be."""
+"""What the options of a model may be."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from ghostlab.errors import UsageError
 __all__ = ["check"]
 
 ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "width": (lambda v: 0 < v < math.inf, "above 0 (published: 0.5, 1.0, 1.3, 1.6)"),
+    "width": (lambda v: 0 < v < math.inf, "above 0 (GhostNets are published for 0.5, 1.0, 1.3, 1.6)"),
+    "depth": (lambda v: 0 < v < math.inf, "above 0"),
     "num_classes": (lambda v: v >= 0, "0 or more"),
     "in_chans": (lambda v: v >= 1, "1 or more"),
     "drop_rate": (lambda v: 0 <= v < 1, "in [0, 1)"),

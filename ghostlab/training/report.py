@@ -12,6 +12,7 @@ from torch import nn
 
 from ghostlab.data import DataModule
 from ghostlab.models import count
+from ghostlab.models.factory import OWN
 from ghostlab.strategies.base import Strategy
 from ghostlab.training.progress import duration
 from ghostlab.training.settings import Settings
@@ -28,15 +29,22 @@ def say(line: str) -> None:
 @rank_zero_only
 def header(settings: Settings, data: DataModule, model: nn.Module) -> None:
     """What is trained on what, and with which strategies in which order."""
-    name, width, size = settings.model["name"], settings.model.get("width"), settings.data.image_size
+    size = settings.data.image_size
     counts = count(model, size)
     classes = f"{data.train_size:,} train / {data.val_size:,} val, {data.num_classes} classes"
     say(
-        f"ghostlab  {name}{f' {width}x' if width else ''} ({quantity(counts.params)} params,"
+        f"ghostlab  {_scaled(settings.model)} ({quantity(counts.params)} params,"
         f" {quantity(counts.macs)} MACs at {size} px)  data {settings.data.name} ({classes})"
     )
     order = " -> ".join(s.name for s in settings.strategies)
     say(f"strategy  {settings.strategy}" + (f"   order: {order}" if len(settings.strategies) > 1 else ""))
+
+
+def _scaled(model: dict[str, Any]) -> str:
+    """The model's name with its factors: a GhostNet's width belongs to the name, as in "ghostnetv2 1.0x"."""
+    width, depth = (model.get(key) or 1.0 for key in ("width", "depth"))
+    shown = f" {width}x" if model["name"] in OWN or width != 1 else ""
+    return model["name"] + shown + (f", {depth}x deep" if depth != 1 else "")
 
 
 @rank_zero_only

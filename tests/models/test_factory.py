@@ -53,7 +53,10 @@ class TestRefusals:
                 id="no-gate",
             ),
             pytest.param("ghostnetv2", {"attention": False}, "takes no option 'attention'", id="fixed-by-the-name"),
-            pytest.param("resnet18", {"width": 0.5}, "model 'resnet18' takes no option 'width'", id="timm-option"),
+            pytest.param("resnet18", {"wide": 0.5}, "model 'resnet18' takes no option 'wide'", id="timm-option"),
+            pytest.param("vgg11", {"width": 0.5}, "width=0.5: model 'vgg11' cannot be scaled; allowed: ", id="width"),
+            pytest.param("mobilenetv3", {"depth": 2}, "depth=2: model 'mobilenetv3' cannot be scaled", id="depth"),
+            pytest.param("resnet18", {"depth": -1}, "depth=-1: must be above 0", id="timm-depth"),
             pytest.param("ghostnetv3", {"width": 0}, "width=0: must be above 0", id="value"),
             pytest.param("resnet18", {"drop_rate": 2}, "drop_rate=2: must be in [0, 1)", id="timm-value"),
             pytest.param("resnet18", {"num_classes": -1}, "num_classes=-1: must be 0 or more", id="classes"),
@@ -62,6 +65,12 @@ class TestRefusals:
             pytest.param("vgg11", {"stem_stride": 1}, "stem_stride=1: model 'vgg11' does not begin", id="unit-stem"),
             pytest.param(
                 "ghostnetv1", {"pretrained": True, "width": 0.5}, "published for width 1.0, not", id="no-weights"
+            ),
+            pytest.param(
+                "ghostnetv1", {"pretrained": True, "depth": 2}, "no weights of ghostnetv1 for depth 2", id="deep"
+            ),
+            pytest.param(
+                "resnet18", {"pretrained": True, "width": 2}, "no weights of 'resnet18' for width 2", id="wide"
             ),
             pytest.param(
                 "efficientnet_b8", {"pretrained": True}, "no weights for model 'efficientnet_b8'", id="none-in-timm"
