@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ghostlab.errors import UsageError
@@ -70,6 +70,11 @@ class Candidate:
         alone = [one.scaled[0] for one in (self.factors, *self.equal) if len(one.scaled) == 1]
         return alone[0] if alone else None
 
+    @property
+    def kind(self) -> str:
+        """``base``, the one dimension that is scaled, or ``compound``."""
+        return (self.single or "compound") if self.factors.scaled else "base"
+
     def __str__(self) -> str:
         depth, width, _ = self.factors
         return f"depth {depth:g}, width {width:g}, {self.px} px" if self.factors.scaled else f"base, {self.px} px"
@@ -91,18 +96,25 @@ class Plan:
         return candidate.macs / self.target - 1
 
 
-def make_plan(
-    networks: Networks, base: Base, rules: Rules, watch: Callable[[list[Pair]], Iterable[Pair]] = iter
-) -> Plan:
-    """Solve every pair of the grid and keep what is different and near enough; ``watch`` may show the progress.
+def make_plan(networks: Networks, base: Base, rules: Rules, watch: Callable[[str], None] = lambda text: None) -> Plan:
+    """Solve every pair of the grid and keep what is different and near enough; ``watch`` is told of the progress.
 
-    Raises ``UsageError`` when nothing is near enough.
+    The grid ends where the budget is overrun with the solved dimension left as it is. Raises ``UsageError`` when
+    nothing is near enough.
     """
     own = networks.counts(base.depth, base.width, base.px)
     target = rules.budget * own.macs
-    solver = _resolution if rules.solve == "resolution" else _width
-    grid = pairs(rules.budget, rules.step, rules.tolerance)
-    solved = [solver(networks, base, rules, pair, target) for pair in watch(grid)]
+    dimension = _Resolution(networks, base, rules) if rules.solve == "resolution" else _Width(networks, base, rules)
+
+    def fits(depth: float, other: float) -> bool:
+        watch(f"measuring depth {depth:g}, {dimension.other} {other:g}")
+        return dimension.macs(depth, other, 0) <= target * (1 + rules.tolerance)
+
+    grid = pairs(fits, rules.step)
+    solved = []
+    for pair in grid:
+        watch(f"solving depth {pair[0]:g}, {dimension.other} {pair[1]:g}")
+        solved.append(dimension.solved(pair, target))
     distinct = _distinct(networks, base, rules, solved)
     near = [abs(one.macs / target - 1) <= rules.tolerance for one in distinct]
     plan = Plan(
@@ -130,21 +142,44 @@ def nearest(cost: Callable[[int], int], target: float) -> int:
     return min(range(max(0, above - 1), above + 1), key=lambda n: abs(cost(n) - target))
 
 
-def _resolution(networks: Networks, base: Base, rules: Rules, pair: Pair, target: float) -> Factors:
-    depth, width = base.deeper(pair[0]), base.wider(pair[1])
-    first = base.px // rules.multiple
+@dataclass(frozen=True)
+class _Resolution:
+    """Image sizes in steps: 0 is the base's, 1 the first multiple above it, and so on. The grid holds the width."""
 
-    def px(n: int) -> int:
-        return (first + n) * rules.multiple if n else base.px
+    networks: Networks
+    base: Base
+    rules: Rules
+    other = "width"
 
-    n = nearest(lambda n: networks.counts(depth, width, px(n)).macs, target)
-    return Factors(*pair, px(n) / base.px)
+    def px(self, n: int) -> int:
+        return (self.base.px // self.rules.multiple + n) * self.rules.multiple if n else self.base.px
+
+    def macs(self, depth: float, width: float, n: int) -> int:
+        return self.networks.counts(self.base.deeper(depth), self.base.wider(width), self.px(n)).macs
+
+    def solved(self, pair: Pair, target: float) -> Factors:
+        return Factors(*pair, self.px(nearest(lambda n: self.macs(*pair, n), target)) / self.base.px)
 
 
-def _width(networks: Networks, base: Base, rules: Rules, pair: Pair, target: float) -> Factors:
-    depth, px = base.deeper(pair[0]), base.larger(pair[1], rules.multiple)
-    n = nearest(lambda n: networks.counts(depth, base.wider(1 + n * WIDTH_STEP), px).macs, target)
-    return Factors(pair[0], round(1 + n * WIDTH_STEP, 6), px / base.px)
+@dataclass(frozen=True)
+class _Width:
+    """Widths in steps of ``WIDTH_STEP``, from the base's. The grid holds the resolution, before it is rounded."""
+
+    networks: Networks
+    base: Base
+    rules: Rules
+    other = "resolution"
+
+    def px(self, resolution: float) -> int:
+        return self.base.larger(resolution, self.rules.multiple)
+
+    def macs(self, depth: float, resolution: float, n: int) -> int:
+        width = self.base.wider(1 + n * WIDTH_STEP)
+        return self.networks.counts(self.base.deeper(depth), width, self.px(resolution)).macs
+
+    def solved(self, pair: Pair, target: float) -> Factors:
+        n = nearest(lambda n: self.macs(*pair, n), target)
+        return Factors(pair[0], round(1 + n * WIDTH_STEP, 6), self.px(pair[1]) / self.base.px)
 
 
 def _distinct(networks: Networks, base: Base, rules: Rules, solved: list[Factors]) -> list[Candidate]:

@@ -1,13 +1,14 @@
 """Which factors are compared: a grid over two of the three dimensions, for the third follows from the budget.
 
-EfficientNet (https://arxiv.org/abs/1905.11946), section 3.3: depth alpha, width beta and resolution gamma, none below 1,
-with alpha * beta^2 * gamma^2 about the budget.
+EfficientNet (https://arxiv.org/abs/1905.11946), section 3.3: depth alpha, width beta and resolution gamma, none
+below 1, with alpha * beta^2 * gamma^2 about the budget.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, takewhile
 from typing import NamedTuple
 
 from ghostlab.errors import UsageError
@@ -15,7 +16,6 @@ from ghostlab.errors import UsageError
 __all__ = ["DIMENSIONS", "Factors", "pairs", "parse_budget", "representative"]
 
 DIMENSIONS = ("depth", "width", "resolution")
-MOST_PAIRS = 2000
 
 
 class Factors(NamedTuple):
@@ -43,21 +43,24 @@ def parse_budget(text: str) -> float:
     except ValueError:
         budget = math.nan
     if not 1 < budget <= 100:
-        raise UsageError(f"--budget {text}: must be how many times the MACs of the base, from above 1x to 100x, such as 2x")
+        raise UsageError(
+            f"--budget {text}: must be how many times the MACs of the base, from above 1x to 100x, such as 2x"
+        )
     return budget
 
 
-def pairs(budget: float, step: float, tolerance: float) -> list[tuple[float, float]]:
-    """Depth and one of the other two on the grid 1, 1 + step, ..., as far as the budget lets the third be 1 or more.
+def pairs(fits: Callable[[float, float], bool], step: float) -> list[tuple[float, float]]:
+    """Depth and one of the other two on the grid 1, 1 + step, 1 + 2 * step, ..., as far as they fit the budget.
 
-    Width and resolution both count squared, so these pairs serve whichever of the two is solved. Raises ``UsageError``
-    for a step so small that there are thousands of them.
+    ``fits`` is asked with growing factors; once it is false it must stay so.
     """
-    most = budget * (1 + tolerance) + 1e-9
-    grid = [(depth, other) for other in _grid(step, math.sqrt(most)) for depth in _grid(step, most / other**2)]
-    if len(grid) > MOST_PAIRS:
-        raise UsageError(f"--step {step:g}: {len(grid):,} points on the grid, at most {MOST_PAIRS:,} are searched")
-    return grid
+    found: list[tuple[float, float]] = []
+    for other in _grid(step):
+        row = list(takewhile(lambda pair: fits(*pair), ((depth, other) for depth in _grid(step))))
+        found += row
+        if not row:
+            return found
+    raise AssertionError("every factor fits")
 
 
 def representative(equal: Sequence[Factors], budget: float) -> Factors:
@@ -69,5 +72,5 @@ def representative(equal: Sequence[Factors], budget: float) -> Factors:
     return min(equal, key=lambda factors: (len(factors.scaled), abs(factors.cost - budget), factors))
 
 
-def _grid(step: float, most: float) -> list[float]:
-    return [round(1 + i * step, 6) for i in range(int((most - 1) / step) + 1)]
+def _grid(step: float) -> Iterator[float]:
+    return (round(1 + i * step, 6) for i in count())

@@ -80,12 +80,16 @@ def verdict(table: Sequence[Row], seeds: int) -> list[str]:
     equal = [row for row in ranked[1:] if row.objective == best.objective]
     lines = [f"Best so far: {_all([best, *equal])}" if _missing(table, seeds) else f"Best: {_all([best, *equal])}"]
     lines[0] += f" with top-1 {best.mean:.2f} %" + (f", {len(equal) + 1} equal." if equal else ".")
-    return lines + [*_completeness(table, seeds), _order(best, ranked, seeds), *_against(base, best)]
+    return [*lines, *_completeness(table, seeds), _order(best, ranked, seeds), *_against(base, best)]
 
 
 def _completeness(table: Sequence[Row], seeds: int) -> list[str]:
     failed = [f"{row.candidate} seed {seed}" for row in table for seed in row.failed]
-    lines = [f"Not complete: {missing} of {len(table) * seeds} runs are missing."] if (missing := _missing(table, seeds)) else []
+    lines = (
+        [f"Not complete: {missing} of {len(table) * seeds} runs are missing."]
+        if (missing := _missing(table, seeds))
+        else []
+    )
     return lines + ([f"Failed: {'; '.join(failed)}."] if failed else [])
 
 

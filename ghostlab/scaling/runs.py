@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from ghostlab.config import run_folder
+from ghostlab.config import config_hash, run_folder
 from ghostlab.config.messages import exit_code, one_line
 from ghostlab.scaling.budget import Candidate, Plan
 from ghostlab.scaling.settings import Search
@@ -58,8 +58,8 @@ def jobs(search: Search, plan: Plan) -> list[Job]:
 
 def finished(every: Sequence[Job]) -> list[Outcome]:
     """The jobs that are finished already."""
-    found = [Outcome(job, read_result(job.folder)) for job in every]
-    return [outcome for outcome in found if outcome.result is not None]
+    found = [(job, read_result(job.folder)) for job in every]
+    return [Outcome(job, result) for job, result in found if result and result["config_hash"] == config_hash(job.cfg)]
 
 
 def work(todo: Sequence[Job], log: Path, train: Callable[[DictConfig], Result] = run) -> Iterator[Outcome]:

@@ -64,6 +64,8 @@ class Search:
     name: str
     """Of the model, such as ghostnetv2."""
     data: str
+    epochs: int
+    """Of every proxy run."""
     folder: Path
 
     def overrides(self, depth: float, width: float, px: int) -> list[str]:
@@ -109,7 +111,8 @@ def open_search(wanted: Wanted) -> Search:
     networks.shapes(base.deeper(2), base.wider(2))  # says it where the family cannot be scaled
     folder = Path(cfg.outputs) / "scaling" / settings.data.name / settings.model["name"].replace("/", "_")
     name = f"{wanted.rules.budget:g}x-{_digest(cfg, wanted.rules)}"
-    return Search(wanted, base, networks, settings.model["name"], settings.data.name, folder / name)
+    names = (settings.model["name"], settings.data.name)
+    return Search(wanted, base, networks, *names, settings.trainer.max_epochs, folder / name)
 
 
 def _check_family(name: str) -> None:
@@ -122,7 +125,9 @@ def _check_family(name: str) -> None:
 
 def _check_settings(settings: Settings) -> None:
     if settings.model.get("pretrained"):
-        raise UsageError("model.pretrained=true: there are no weights for scaled networks; all are trained from scratch")
+        raise UsageError(
+            "model.pretrained=true: there are no weights for scaled networks; all are trained from scratch"
+        )
     if settings.data.test_size is not None:
         raise UsageError(f"data.test_size={settings.data.test_size}: candidates are validated at their own size; null")
     if settings.trainer.devices not in (1, "1") or settings.trainer.num_nodes != 1:

@@ -7,35 +7,40 @@ import io
 import json
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ghostlab.files import write_text
 from ghostlab.scaling.budget import Candidate, Plan
+from ghostlab.scaling.candidates import Factors
 from ghostlab.scaling.compound import compound
 from ghostlab.scaling.report import Row, verdict
+from ghostlab.scaling.runs import Outcome
 from ghostlab.scaling.settings import Search
 from ghostlab.training.report import quantity
 
-__all__ = ["commands", "write_tables"]
+__all__ = ["COLUMNS", "about_grid", "best", "cells", "commands", "write_tables"]
 
-COLUMNS = ("", "depth", "width", "resolution", "px", "params", "MACs", "off budget", "top-1", "seeds", "objective")
+COLUMNS = ("scaled", "alpha", "beta", "gamma", "px", "params", "MACs", "off", "top-1", "seeds", "objective")
 PHIS = (1, 2, 3)
 
 
-def write_tables(search: Search, plan: Plan, table: Sequence[Row], command: Sequence[str]) -> None:
+def write_tables(
+    search: Search, plan: Plan, table: Sequence[Row], outcomes: Sequence[Outcome], command: Sequence[str]
+) -> None:
     """Write the three files into the search's folder."""
     write_text(search.folder / "table.md", _markdown(search, plan, table, command))
     write_text(search.folder / "table.csv", _csv(plan, table))
-    write_text(search.folder / "search.json", json.dumps(_content(search, plan, table, command), indent=2) + "\n")
+    write_text(
+        search.folder / "search.json", json.dumps(_content(search, plan, table, outcomes, command), indent=2) + "\n"
+    )
 
 
-def commands(search: Search, best: Candidate) -> list[dict[str, Any]]:
+def commands(search: Search, chosen: Candidate) -> list[dict[str, Any]]:
     """For phi = 1, 2, 3 the command that trains the network, and its measured MACs as a factor of the base's."""
     base, found = search.base, []
     own = search.networks.counts(*vars(base).values()).macs
     for phi in PHIS:
-        sizes = compound(base, best.factors, phi, search.wanted.rules.multiple)
+        sizes = compound(base, chosen.factors, phi, search.wanted.rules.multiple)
         macs = search.networks.counts(*sizes).macs
         found.append({"phi": phi, "macs": macs, "times": macs / own, "command": search.command(*sizes)})
     return found
@@ -46,7 +51,7 @@ def cells(plan: Plan, row: Row) -> list[str]:
     one = row.candidate
     spread = "" if row.spread is None else f" +- {row.spread:.2f}"
     return [
-        _kind(one),
+        one.kind,
         *(f"{factor:.4g}" for factor in one.factors),
         f"{one.px}",
         quantity(one.params),
@@ -58,13 +63,8 @@ def cells(plan: Plan, row: Row) -> list[str]:
     ]
 
 
-def _kind(candidate: Candidate) -> str:
-    if not candidate.factors.scaled:
-        return "base"
-    return f"{candidate.single} only" if candidate.single else "compound"
-
-
-def _best(plan: Plan, table: Sequence[Row]) -> Candidate | None:
+def best(plan: Plan, table: Sequence[Row]) -> Candidate | None:
+    """The first candidate with results; None before there is one."""
     return next((row.candidate for row in table if row.top1 and row.candidate != plan.base), None)
 
 
@@ -76,7 +76,7 @@ def _markdown(search: Search, plan: Plan, table: Sequence[Row], command: Sequenc
         f"`{shlex.join(command)}`",
         "",
         f"Budget {quantity(plan.target)} MACs, measured on each network; {rules.solve} is solved for it. Factors are"
-        f" relative to the base; top-1 in percent after {_epochs(search)} epochs, mean and standard deviation over seeds;"
+        f" relative to the base; top-1 in percent after {search.epochs} epochs, mean and standard deviation over seeds;"
         f" objective = top-1 * (MACs / budget)^{search.wanted.exponent:g}.",
         "",
         "| " + " | ".join(COLUMNS) + " |",
@@ -86,20 +86,22 @@ def _markdown(search: Search, plan: Plan, table: Sequence[Row], command: Sequenc
         *(f"- {line}" for line in verdict(table, search.wanted.seeds)),
         *(f"- {line}" for line in about_grid(plan)),
     ]
-    if best := _best(plan, table):
-        factors = ", ".join(f"{name} {f:.4g}" for name, f in zip(("alpha", "beta", "gamma"), best.factors, strict=True))
+    if found := best(plan, table):
+        factors = ", ".join(
+            f"{name} {f:.4g}" for name, f in zip(("alpha", "beta", "gamma"), found.factors, strict=True)
+        )
         lines += ["", f"## The best: {factors}", ""]
-        lines += [f"- phi {one['phi']}, {one['times']:.2f}x MACs: `{one['command']}`" for one in commands(search, best)]
+        lines += [
+            f"- phi {one['phi']}, {one['times']:.2f}x MACs: `{one['command']}`" for one in commands(search, found)
+        ]
     return "\n".join(lines) + "\n"
 
 
 def about_grid(plan: Plan) -> list[str]:
     """Which points of the grid are no candidates of their own, and why."""
-    lines = [f"{plan.merged} points of the grid round to the network of another and are left out."] if plan.merged else []
+    lines = [f"{plan.merged} points of the grid round to the network of another."] if plan.merged else []
     lines += [
-        f"{one} and {len(one.equal)} more points are the same network: " + "; ".join(_short(f) for f in one.equal) + "."
-        for one in plan.candidates
-        if one.equal
+        f"The same network as {one}: {'; '.join(map(_short, one.equal))}." for one in plan.candidates if one.equal
     ]
     if plan.left_out:
         named = "; ".join(f"{one} ({plan.deviation(one):+.1%})" for one in plan.left_out)
@@ -107,12 +109,8 @@ def about_grid(plan: Plan) -> list[str]:
     return lines
 
 
-def _short(factors: Any) -> str:
+def _short(factors: Factors) -> str:
     return f"depth {factors.depth:g}, width {factors.width:g}"
-
-
-def _epochs(search: Search) -> int:
-    return search.configured_base.trainer.max_epochs
 
 
 def _csv(plan: Plan, table: Sequence[Row]) -> str:
@@ -124,12 +122,14 @@ def _csv(plan: Plan, table: Sequence[Row]) -> str:
         one = row.candidate
         figures = (row.mean, row.spread, row.objective) if row.top1 else (None, None, None)
         sizes = (one.depth, one.width, one.px, one.params, one.macs, round(plan.deviation(one), 6))
-        writer.writerow([_kind(one), *one.factors, *sizes, len(row.top1), *figures])
+        writer.writerow([one.kind, *one.factors, *sizes, len(row.top1), *figures])
     return text.getvalue()
 
 
-def _content(search: Search, plan: Plan, table: Sequence[Row], command: Sequence[str]) -> dict[str, Any]:
-    best = _best(plan, table)
+def _content(
+    search: Search, plan: Plan, table: Sequence[Row], outcomes: Sequence[Outcome], command: Sequence[str]
+) -> dict[str, Any]:
+    found = best(plan, table)
     return {
         "command": list(command),
         "model": search.name,
@@ -138,12 +138,19 @@ def _content(search: Search, plan: Plan, table: Sequence[Row], command: Sequence
         "seeds": search.wanted.seeds,
         "exponent": search.wanted.exponent,
         "target_macs": plan.target,
+        "runs": [_run(outcome) for outcome in outcomes],
         "rows": [_row(plan, row) for row in table],
         "left_out": [_candidate(plan, one) for one in plan.left_out],
         "merged": plan.merged,
         "verdict": verdict(table, search.wanted.seeds),
-        "best": best and {**_candidate(plan, best), "commands": commands(search, best)},
+        "best": found and {**_candidate(plan, found), "commands": commands(search, found)},
     }
+
+
+def _run(outcome: Outcome) -> dict[str, Any]:
+    job, figures = outcome.job, ("top1", "top5", "loss", "seconds", "device")
+    told = {key: outcome.result[key] for key in figures} if outcome.result else {"error": outcome.error}
+    return {"candidate": str(job.candidate), "seed": job.seed, "folder": str(job.folder), **told}
 
 
 def _row(plan: Plan, row: Row) -> dict[str, Any]:
@@ -153,7 +160,7 @@ def _row(plan: Plan, row: Row) -> dict[str, Any]:
 
 def _candidate(plan: Plan, one: Candidate) -> dict[str, Any]:
     return {
-        "kind": _kind(one),
+        "kind": one.kind,
         "factors": one.factors._asdict(),
         "equal": [other._asdict() for other in one.equal],
         "depth": one.depth,
