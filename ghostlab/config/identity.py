@@ -16,7 +16,7 @@ from ghostlab.strategies.registry import canonical_name
 __all__ = ["config_hash", "difference", "plain", "run_folder", "strategy_name"]
 
 # What does not change a run's numbers: where it is kept, how it is started, how its data is loaded (the augmentation of
-# an image depends on the seed, the epoch and its index only), and what is read off the data.
+# an image depends on the seed, the epoch and its index only), what is read off the data, and what gives only defaults.
 NOT_IDENTITY = (
     "outputs",
     "resume",
@@ -27,6 +27,8 @@ NOT_IDENTITY = (
     "data.download",
     "data.num_classes",
     "data.class_names",
+    "model.native.train",
+    "model.native.test",
     "strategy.kd.cache_folder",
     "trainer.tensorboard",
 )

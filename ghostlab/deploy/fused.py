@@ -12,6 +12,7 @@ from torch import nn
 
 from ghostlab.files import write_file, write_text
 from ghostlab.models import Counts
+from ghostlab.models.options import given
 from ghostlab.reparam import FuseReport
 
 __all__ = ["Accuracy", "write_fused"]
@@ -46,7 +47,7 @@ def write_fused(
     description = {
         "format": "ghostlab-fused-1",
         "weights": weights.name,
-        "model": {key: value for key, value in config["model"].items() if value is not None and key != "pretrained"},
+        "model": {key: value for key, value in given(config["model"]).items() if key != "pretrained"},
         "num_classes": config["data"]["num_classes"],
         "class_names": config["data"].get("class_names"),
         "preprocessing": preprocessing,

@@ -12,7 +12,7 @@ import timm
 from torch import nn
 
 from ghostlab.errors import RunError, UsageError, nearest, unknown
-from ghostlab.models import registration
+from ghostlab.models import fused_mbconv, registration
 from ghostlab.models.ghostnet import GhostNet
 from ghostlab.models.options import check
 from ghostlab.models.scalable import SCALABLE
@@ -29,8 +29,9 @@ ALIASES = {
     "mobilenetv2": "mobilenetv2_100",
     "mobilenetv3": "mobilenetv3_large_100",
     **{f"efficientnetv2_b{i}": f"tf_efficientnetv2_b{i}" for i in range(4)},
+    **{name.removeprefix("ghostlab_"): name for name in fused_mbconv.NAMES},
 }
-"""Names of papers for which timm has none of its own."""
+"""Names of papers, and the models that timm knows by other names."""
 
 LAYOUTS = ("training", "deployed")
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ghostlab.errors import UsageError
 
-__all__ = ["check"]
+__all__ = ["check", "given"]
 
 ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "width": (lambda v: 0 < v < math.inf, "above 0 (GhostNets are published for 0.5, 1.0, 1.3, 1.6)"),
@@ -21,6 +21,15 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "gate_upsample": (lambda v: v in ("nearest", "bilinear"), "nearest or bilinear"),
     "global_pool": (lambda v: v in ("avg", "max", "avgmax", ""), "avg, max, avgmax or ''"),
 }
+
+
+NOT_OPTIONS = ("native",)
+"""What a configuration says about a model besides: the image sizes it was designed for."""
+
+
+def given(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of ``create_model`` in the ``model`` node of a configuration: nothing that is null."""
+    return {key: value for key, value in node.items() if value is not None and key not in NOT_OPTIONS}
 
 
 def check(**options: Any) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from ghostlab.errors import RunError, UsageError
 from ghostlab.models.factory import create_model
+from ghostlab.models.options import given
 from ghostlab.models.weights import load_weights
 
 __all__ = ["find_run", "open_run", "read_config"]
@@ -55,5 +56,4 @@ def open_run(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
 def _options(config: dict[str, Any]) -> dict[str, Any]:
     """Arguments of ``create_model``; the weights come from the run, so none are fetched."""
-    given = {key: value for key, value in config["model"].items() if value is not None and key != "pretrained"}
-    return {**given, "num_classes": config["data"]["num_classes"]}
+    return {**given(config["model"]), "pretrained": False, "num_classes": config["data"]["num_classes"]}

@@ -11,7 +11,9 @@ import timm
 from timm.models import efficientnet as generators
 from torch import nn
 
-from ghostlab.models.scaling import round_filters, round_repeats
+from ghostlab.models import fused_mbconv
+from ghostlab.models.fused_mbconv import B4
+from ghostlab.models.scaling import OFFICIAL, round_filters, round_repeats
 
 __all__ = ["SCALABLE", "Scalable"]
 
@@ -57,18 +59,8 @@ def _effnet(generate: Build, width: float = 1.0, depth: float = 1.0, **options: 
     return Scalable(partial(_timm_generator, generate), width, depth, options)
 
 
-# Width and depth of B0 to B7, then B8 (https://github.com/tensorflow/tpu, efficientnet_builder.py).
-COEFFICIENTS = (
-    (1.0, 1.0),
-    (1.0, 1.1),
-    (1.1, 1.2),
-    (1.2, 1.4),
-    (1.4, 1.8),
-    (1.6, 2.2),
-    (1.8, 2.6),
-    (2.0, 3.1),
-)
 V1, V2 = generators._gen_efficientnet, generators._gen_efficientnetv2_base
+V2_OFFICIAL = tuple(enumerate(OFFICIAL.values()))[:4]  # V2-B0 to B3 have the factors of B0 to B3
 SIZES: dict[str, Build] = {
     "s": generators._gen_efficientnetv2_s,
     "m": generators._gen_efficientnetv2_m,
@@ -84,9 +76,10 @@ RESNETS = {
 }
 
 SCALABLE: dict[str, Scalable] = {
-    **{f"efficientnet_b{i}": _effnet(V1, w, d) for i, (w, d) in enumerate(COEFFICIENTS)},
-    **{f"tf_efficientnet_b{i}": _effnet(V1, w, d, **TF_LAYERS) for i, (w, d) in enumerate(COEFFICIENTS)},
-    **{f"tf_efficientnetv2_b{i}": _effnet(V2, w, d, **TF_LAYERS) for i, (w, d) in enumerate(COEFFICIENTS[:4])},
+    **{name: _effnet(V1, own.width, own.depth) for name, own in OFFICIAL.items()},
+    **{f"tf_{name}": _effnet(V1, own.width, own.depth, **TF_LAYERS) for name, own in OFFICIAL.items()},
+    **{f"tf_efficientnetv2_b{i}": _effnet(V2, own.width, own.depth, **TF_LAYERS) for i, own in V2_OFFICIAL},
+    **{name: _effnet(fused_mbconv.generate, B4.width, B4.depth) for name in fused_mbconv.NAMES},
     **{f"efficientnetv2_{size}": _effnet(generate) for size, generate in SIZES.items()},
     **{f"tf_efficientnetv2_{size}": _effnet(generate, **TF_LAYERS) for size, generate in SIZES.items()},
     "mobilenetv1_100": _effnet(generators._gen_mobilenet_v1),

@@ -15,6 +15,7 @@ from torch import nn
 from ghostlab.data import DataModule
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model
+from ghostlab.models.options import given
 from ghostlab.strategies.base import Task
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.history import History
@@ -46,11 +47,11 @@ def build_task(settings: Settings, data: DataModule, world_size: int = 1) -> Tas
 def build_model(settings: Settings, task: Task) -> nn.Module:
     """The student as it will be deployed, with freshly drawn weights, the same for the same seed."""
     torch.manual_seed(settings.seed)
-    options = {key: value for key, value in settings.model.items() if key != "name" and value is not None}
+    options = given(settings.model)
     for strategy in settings.strategies:
         options |= strategy.model_options()
     try:
-        return create_model(settings.model["name"], num_classes=task.num_classes, **options)
+        return create_model(num_classes=task.num_classes, **options)
     except UsageError as error:
         if str(error).partition("=")[0] in options:  # it names an option, whose key in a configuration is longer
             raise UsageError(f"model.{error}") from error

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning import Trainer
 from torch import nn
 
 from ghostlab.config.compose import compose
-from ghostlab.config.identity import run_folder
+from ghostlab.config.identity import plain, run_folder
 from ghostlab.data import DataModule
 from ghostlab.data.samples import random_state_kept
 from ghostlab.errors import UsageError
@@ -65,6 +65,6 @@ def teacher_config(cfg: DictConfig) -> DictConfig:
     overrides = [f"data={cfg.data.name}", f"model={teacher.model}", *teacher.overrides]
     composed = compose(overrides)
     batch_size = composed.data.batch_size
-    composed.data = OmegaConf.merge(cfg.data, {"batch_size": batch_size})
+    composed.data = {**plain(cfg.data), "batch_size": batch_size}
     composed.outputs = str(Path(cfg.outputs) / "teachers")
     return composed

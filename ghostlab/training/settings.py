@@ -128,7 +128,7 @@ def typed(cls: type[T], node: DictConfig, key: str) -> T:
     if missing := sorted(required - set(map(str, node))):
         raise UsageError(f"{key}.{missing[0]} is missing")
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(cls), node)
+        merged = OmegaConf.merge(OmegaConf.structured(cls), plain(node))
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         reason = (error.msg or str(error)).splitlines()[0]

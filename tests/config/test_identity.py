@@ -34,10 +34,17 @@ def test_a_timm_model_given_by_name_has_its_own_folder() -> None:
         param("data.workers=7", id="workers"),
         param("force=true", id="force"),
         param("resume=never", id="resume"),
+        param("model.native.train=192", id="native-size"),
     ],
 )
 def test_what_does_not_change_a_runs_numbers_does_not_change_its_hash(override: str) -> None:
     assert config_hash(compose([override])) == config_hash(compose([]))
+
+
+def test_a_models_own_image_sizes_are_the_default_ones() -> None:
+    images = ["data=imagenet", "data.root=null", "model=efficientnetv2_s"]
+    assert config_hash(compose([*images, "data.image_size=300", "data.test_size=384"])) == config_hash(compose(images))
+    assert config_hash(compose([*images, "data.image_size=224"])) != config_hash(compose(images))
 
 
 @pytest.mark.parametrize(
@@ -47,6 +54,7 @@ def test_what_does_not_change_a_runs_numbers_does_not_change_its_hash(override: 
         param("optimizer.lr=0.5", id="lr"),
         param("data.batch_size=7", id="batch-size"),
         param("model.width=1.3", id="width"),
+        param("model.depth=1.3", id="depth"),
         param("strategy=ema", id="strategy"),
     ],
 )

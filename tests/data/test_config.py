@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from omegaconf import OmegaConf
 from pytest import param
 
+from ghostlab.config.identity import plain
 from ghostlab.data.config import DataConfig, TeacherConfig
 from ghostlab.data.datasets import DATASETS
 from ghostlab.errors import UsageError
@@ -19,7 +20,9 @@ FILES = sorted((CONF / "data").glob("*.yaml"))
 
 
 def read(path: Path) -> dict[str, Any]:
-    given = yaml.safe_load(path.read_text())
+    """The file as a run sees it whose model names no image size."""
+    cfg = OmegaConf.create({"data": OmegaConf.load(path)})
+    given = plain(cfg.data)
     return {**given, "root": "somewhere"} if given["root"] == "???" else given
 
 

@@ -16,7 +16,10 @@ from ghostlab.models import create_model
 from ghostlab.models.runs import find_run, open_run
 from ghostlab.reparam import reparameterize
 
-MODEL = {"name": "ghostnetv1", "width": 0.1, "stem_stride": 1, "pretrained": True, "drop_rate": None}
+MODEL = {
+    **{"name": "ghostnetv1", "width": 0.1, "stem_stride": 1, "pretrained": True, "drop_rate": None},
+    "native": {"train": 224, "test": 224},
+}
 CONFIG = {"model": MODEL, "data": {"name": "digits", "num_classes": 4}, "seed": 3}
 IMAGES = torch.randn(2, 3, 16, 16)
 
