@@ -10,7 +10,7 @@ from ghostlab.errors import UsageError
 from ghostlab.scaling.candidates import Factors, pairs, representative
 from ghostlab.scaling.networks import Networks
 
-__all__ = ["Base", "Candidate", "Plan", "Rules", "make_plan", "nearest"]
+__all__ = ["Base", "Candidate", "Plan", "Rules", "distinct", "make_plan", "nearest"]
 
 WIDTH_STEP = 0.01
 """Precision of a solved width, as a factor of the base's."""
@@ -77,7 +77,7 @@ class Candidate:
 
     def __str__(self) -> str:
         depth, width, _ = self.factors
-        return f"depth {depth:g}, width {width:g}, {self.px} px" if self.factors.scaled else f"base, {self.px} px"
+        return f"depth {depth:g}x, width {width:g}x, {self.px} px" if self.factors.scaled else f"base, {self.px} px"
 
 
 @dataclass(frozen=True)
@@ -115,19 +115,19 @@ def make_plan(networks: Networks, base: Base, rules: Rules, watch: Callable[[str
     for pair in grid:
         watch(f"solving depth {pair[0]:g}, {dimension.other} {pair[1]:g}")
         solved.append(dimension.solved(pair, target))
-    distinct = _distinct(networks, base, rules, solved)
-    near = [abs(one.macs / target - 1) <= rules.tolerance for one in distinct]
+    found = [one for one in distinct(networks, base, rules, [Factors(1, 1, 1), *solved]) if one.factors.scaled]
+    near = [abs(one.macs / target - 1) <= rules.tolerance for one in found]
     plan = Plan(
         base=Candidate(Factors(1, 1, 1), base.depth, base.width, base.px, *own),
         target=target,
-        candidates=tuple(one for one, fits in zip(distinct, near, strict=True) if fits),
-        left_out=tuple(one for one, fits in zip(distinct, near, strict=True) if not fits),
-        merged=len(grid) - len(distinct),
+        candidates=tuple(one for one, fits in zip(found, near, strict=True) if fits),
+        left_out=tuple(one for one, fits in zip(found, near, strict=True) if not fits),
+        merged=len(grid) - len(found),
     )
     if not plan.candidates:
-        best = min(plan.left_out, key=lambda one: abs(plan.deviation(one)))
+        best = min(plan.left_out or [plan.base], key=lambda one: abs(plan.deviation(one)))
         raise UsageError(
-            f"--tolerance {rules.tolerance:g}: no candidate has MACs that near to {rules.budget:g}x; the nearest,"
+            f"--tolerance={rules.tolerance:g}: no candidate has MACs that near to {rules.budget:g}x; the nearest,"
             f" {best}, is {plan.deviation(best):+.1%} off; a smaller --multiple, or --solve width, may help"
         )
     return plan
@@ -182,15 +182,16 @@ class _Width:
         return Factors(pair[0], round(1 + n * WIDTH_STEP, 6), self.px(pair[1]) / self.base.px)
 
 
-def _distinct(networks: Networks, base: Base, rules: Rules, solved: list[Factors]) -> list[Candidate]:
+def distinct(networks: Networks, base: Base, rules: Rules, solved: list[Factors]) -> list[Candidate]:
+    """A candidate for every different network among the factors, whose resolutions are those of whole pixels."""
     same: dict[object, list[Factors]] = {}
     for one in dict.fromkeys(solved):
         shapes = networks.shapes(base.deeper(one.depth), base.wider(one.width))
         same.setdefault((shapes, one.resolution), []).append(one)
-    found = []
+    candidates = []
     for equal in same.values():
         chosen = representative(equal, rules.budget)
         depth, width, px = base.deeper(chosen.depth), base.wider(chosen.width), round(base.px * chosen.resolution)
         others = tuple(one for one in equal if one != chosen)
-        found.append(Candidate(chosen, depth, width, px, *networks.counts(depth, width, px), others))
-    return found
+        candidates.append(Candidate(chosen, depth, width, px, *networks.counts(depth, width, px), others))
+    return candidates

@@ -44,7 +44,7 @@ def parse_budget(text: str) -> float:
         budget = math.nan
     if not 1 < budget <= 100:
         raise UsageError(
-            f"--budget {text}: must be how many times the MACs of the base, from above 1x to 100x, such as 2x"
+            f"--budget={text}: must be how many times the MACs of the base, from above 1x to 100x, such as 2x"
         )
     return budget
 

@@ -19,6 +19,8 @@ COLORS = {
     "compound": "tab:blue",
     "base": "black",
 }
+LEAST_SPAN = 4
+"""Points that the axis shows at least, so that a tenth of a point does not look like a difference."""
 
 
 def draw(path: Path, table: Sequence[Row], title: str, subtitle: str) -> None:
@@ -41,6 +43,8 @@ def draw(path: Path, table: Sequence[Row], title: str, subtitle: str) -> None:
     axes.grid(axis="x", alpha=0.3)
     if shown:
         axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
-    axes.set_title(subtitle, fontsize=9, loc="left")
-    figure.suptitle(title, fontsize=11)
+    low, high = axes.get_xlim()
+    if (missing := LEAST_SPAN - (high - low)) > 0:
+        axes.set_xlim(low - missing / 2, high + missing / 2)
+    axes.set_title(f"{title}\n{subtitle}", fontsize=9, loc="left")
     write_file(path, lambda to: figure.savefig(to, dpi=120))

@@ -73,14 +73,15 @@ def rows(
 def verdict(table: Sequence[Row], seeds: int) -> list[str]:
     """What can be said: the winner, what is missing, whether the order is settled, and whether scaling paid at all."""
     base = next(row for row in table if not row.candidate.factors.scaled)
-    ranked = [row for row in table if row.top1 and row is not base]
+    scaled = [row for row in table if row is not base]
+    ranked = [row for row in scaled if row.top1]
     if not ranked:
         return ["No candidate has a finished run yet."]
     best = ranked[0]
     equal = [row for row in ranked[1:] if row.objective == best.objective]
     lines = [f"Best so far: {_all([best, *equal])}" if _missing(table, seeds) else f"Best: {_all([best, *equal])}"]
     lines[0] += f" with top-1 {best.mean:.2f} %" + (f", {len(equal) + 1} equal." if equal else ".")
-    return [*lines, *_completeness(table, seeds), _order(best, ranked, seeds), *_against(base, best)]
+    return [*lines, *_completeness(table, seeds), _order(best, scaled, seeds), *_against(base, best)]
 
 
 def _completeness(table: Sequence[Row], seeds: int) -> list[str]:
@@ -93,14 +94,14 @@ def _completeness(table: Sequence[Row], seeds: int) -> list[str]:
     return lines + ([f"Failed: {'; '.join(failed)}."] if failed else [])
 
 
-def _order(best: Row, ranked: Sequence[Row], seeds: int) -> str:
+def _order(best: Row, scaled: Sequence[Row], seeds: int) -> str:
     if seeds < ENOUGH_SEEDS:
         few = "a single seed" if seeds == 1 else f"{seeds} seeds"
         return f"The order is not settled: {few} cannot tell networks apart; use --seeds {ENOUGH_SEEDS} or more."
-    rivals = [row for row in ranked[1:] if row.overlaps(best)]
+    rivals = [row for row in scaled if row is not best and row.top1 and row.overlaps(best)]
     if rivals:
         return f"The order is not settled: the seeds of the best overlap with those of {_all(rivals)}."
-    if any(len(row.top1) < ENOUGH_SEEDS for row in ranked):
+    if any(len(row.top1) < ENOUGH_SEEDS for row in scaled):
         return f"The order is not settled: not every candidate has {ENOUGH_SEEDS} finished seeds."
     return f"The best is ahead of every other candidate with each of its {len(best.top1)} seeds."
 

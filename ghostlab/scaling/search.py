@@ -84,10 +84,11 @@ def _published(opened: Search, plan: Plan, outcomes: Sequence[Outcome], command:
     failed = {(one.job.candidate, one.job.seed): one.error for one in outcomes if one.error}
     table = rows(plan, top1, failed, opened.wanted.exponent)
     write_tables(opened, plan, table, outcomes, command)
-    title = f"{opened.name} on {opened.data}: what is worth scaling for {opened.wanted.rules.budget:g}x the MACs?"
+    budget, tolerance = opened.wanted.rules.budget, opened.wanted.rules.tolerance
+    title = f"{opened.name} on {opened.data}: what is worth scaling for {budget:g}x the MACs?"
     subtitle = (
-        f"every network but the base has {quantity(plan.target)} MACs, {opened.wanted.rules.tolerance:.0%} more or"
-        f" less; {opened.epochs} epochs, seeds: {opened.wanted.seeds}"
+        f"All but the base have {quantity(plan.target)} MACs (+-{tolerance:.0%});"
+        f" trainer.max_epochs={opened.epochs}, seeds: {opened.wanted.seeds}"
     )
     draw(opened.folder / "search.png", table, title, subtitle)
     return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -97,30 +98,32 @@ def open_search(wanted: Wanted) -> Search:
     _check_settings(settings)
     task = build_task(settings, build_data(settings))
 
+    def plain(depth: float, width: float, **options: Any) -> nn.Module:
+        model = {**settings.model, "depth": depth, "width": width, **options}
+        return build_model(replace(settings, model=model), task)
+
     def build(depth: float, width: float) -> nn.Module:
-        scaled = replace(settings, model={**settings.model, "depth": depth, "width": width})
-        model = build_model(scaled, task)
+        model = plain(depth, width)
         if not any(isinstance(module, MultiBranchConv) for module in model.modules()):
             return model
         # What counts is the deployed network, and branches are folded by their values.
         with torch.device("cpu"):
-            return build_model(replace(scaled, model={**scaled.model, "layout": "deployed"}), task)
+            return plain(depth, width, layout="deployed")
 
     base = Base(settings.model["depth"] or 1.0, settings.model["width"] or 1.0, settings.data.image_size)
-    networks = Networks(build)
-    networks.shapes(base.deeper(2), base.wider(2))  # says it where the family cannot be scaled
+    _check_scalable(plain, base, settings.model["name"])
     folder = Path(cfg.outputs) / "scaling" / settings.data.name / settings.model["name"].replace("/", "_")
     name = f"{wanted.rules.budget:g}x-{_digest(cfg, wanted.rules)}"
     names = (settings.model["name"], settings.data.name)
-    return Search(wanted, base, networks, *names, settings.trainer.max_epochs, folder / name)
+    return Search(wanted, base, Networks(build), *names, settings.trainer.max_epochs, folder / name)
 
 
 def _check_family(name: str) -> None:
     known = [file.stem for file in (CONF / "model").glob("*.yaml")]
     if name not in known:
-        raise UsageError(f"--family {name}: {unknown('model', name, known)}")
+        raise UsageError(f"--family={name}: {unknown('model', name, known)}")
     if name not in families():
-        raise UsageError(f"--family {name}: it cannot be scaled; those that can: {', '.join(families())}")
+        raise UsageError(f"--family={name}: it cannot be scaled; those that can: {', '.join(families())}")
 
 
 def _check_settings(settings: Settings) -> None:
@@ -129,11 +132,22 @@ def _check_settings(settings: Settings) -> None:
             "model.pretrained=true: there are no weights for scaled networks; all are trained from scratch"
         )
     if settings.data.test_size is not None:
-        raise UsageError(f"data.test_size={settings.data.test_size}: candidates are validated at their own size; null")
+        raise UsageError(
+            f"data.test_size={settings.data.test_size}: candidates are validated at their own size; leave it null"
+        )
     if settings.trainer.devices not in (1, "1") or settings.trainer.num_nodes != 1:
         raise UsageError(f"trainer.devices={settings.trainer.devices}: a search trains on one device; must be 1")
     if settings.force:
         raise UsageError("force=true: would train every run again whenever the search goes on; delete its runs instead")
+
+
+def _check_scalable(build: Callable[[float, float], nn.Module], base: Base, name: str) -> None:
+    with torch.device("meta"):
+        build(base.depth, base.width)
+        try:
+            build(base.deeper(2), base.wider(2))
+        except UsageError as error:
+            raise UsageError(f"model.name={name}: {str(error).partition(': ')[2] or error}") from None
 
 
 def _digest(cfg: DictConfig, rules: Rules) -> str:

@@ -75,9 +75,10 @@ def _markdown(search: Search, plan: Plan, table: Sequence[Row], command: Sequenc
         "",
         f"`{shlex.join(command)}`",
         "",
-        f"Budget {quantity(plan.target)} MACs, measured on each network; {rules.solve} is solved for it. Factors are"
-        f" relative to the base; top-1 in percent after {search.epochs} epochs, mean and standard deviation over seeds;"
-        f" objective = top-1 * (MACs / budget)^{search.wanted.exponent:g}.",
+        f"Budget {quantity(plan.target)} MACs, measured on each network; {rules.solve} is solved for it. alpha (depth),"
+        " beta (width) and gamma (resolution) are relative to the base; off: how far the MACs are from the budget;"
+        f" top-1 in percent (trainer.max_epochs={search.epochs}), mean and standard deviation over seeds; objective ="
+        f" top-1 * (MACs / budget)^{search.wanted.exponent:g}.",
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "|" + "---|" * len(COLUMNS),
@@ -110,7 +111,7 @@ def about_grid(plan: Plan) -> list[str]:
 
 
 def _short(factors: Factors) -> str:
-    return f"depth {factors.depth:g}, width {factors.width:g}"
+    return f"depth {factors.depth:g}x, width {factors.width:g}x"
 
 
 def _csv(plan: Plan, table: Sequence[Row]) -> str:
