@@ -1,4 +1,4 @@
-"""Scale a family of networks: python tools/scale.py {search} --help"""
+"""Make networks deeper, wider and larger: python tools/scale.py {show,table,search} --help"""
 
 from __future__ import annotations
 
@@ -8,22 +8,54 @@ from collections.abc import Callable
 
 from ghostlab.cli import guarded
 
-Action = Callable[[argparse.Namespace], None]
+Scale = Callable[[argparse.Namespace], None]
 
 
 def main(arguments: list[str]) -> int:
-    """Parse, and call one function."""
-    top = argparse.ArgumentParser(prog="tools/scale.py", description="Make a family of networks deeper, wider, larger.")
+    """Parse, and call one function of ``ghostlab.benchmarks`` or ``ghostlab.scaling``."""
+    top = argparse.ArgumentParser(prog="tools/scale.py", description="Make networks deeper, wider and larger.")
     top.add_argument("what", choices=COMMANDS, help="each has a --help of its own")
     what = top.parse_args(arguments[:1]).what
     parser = argparse.ArgumentParser(prog=f"tools/scale.py {what}")
-    action = COMMANDS[what](parser)
+    command = COMMANDS[what](parser)
     given = parser.parse_intermixed_args(arguments[1:])
-    return guarded(lambda: action(given))
+    return guarded(lambda: command(given))
 
 
-def search(parser: argparse.ArgumentParser) -> Action:
-    """Train what has the same MACs, and say which factors of depth, width and resolution are best."""
+def show(parser: argparse.ArgumentParser) -> Scale:
+    """One network, scaled."""
+    parser.add_argument("model", help="such as efficientnet_b0, mobilenetv2, resnet50, ghostnetv2")
+    parser.add_argument("--phi", type=float, help="compound scaling: depth 1.2^phi, width 1.1^phi, resolution 1.15^phi")
+    parser.add_argument("--official", action="store_true", help="with --phi: the factors of the published B<phi>")
+    for base in ("alpha", "beta", "gamma"):
+        parser.add_argument(f"--{base}", type=float, help="another base than the paper's, with --phi")
+    for factor in ("depth", "width", "resolution"):
+        parser.add_argument(f"--{factor}", type=float, help="instead of --phi (default: 1)")
+    parser.add_argument("--multiple", type=int, default=1, help="round image sizes to multiples (default: 1)")
+    parser.add_argument("overrides", nargs="*", help="such as data=cifar10 (default: data=imagenet)")
+
+    def run(given: argparse.Namespace) -> None:
+        from ghostlab.benchmarks.scaling import chosen_factors, show
+
+        show(given.model, chosen_factors(vars(given)), given.multiple, given.overrides)
+
+    return run
+
+
+def table(parser: argparse.ArgumentParser) -> Scale:
+    """The papers' tables of scaled networks, computed again."""
+    parser.add_argument("--multiple", type=int, default=1, help="round image sizes to multiples (default: 1)")
+
+    def run(given: argparse.Namespace) -> None:
+        from ghostlab.benchmarks.scaling_tables import table
+
+        table(given.multiple)
+
+    return run
+
+
+def search(parser: argparse.ArgumentParser) -> Scale:
+    """Which factors are best at the same MACs, by training."""
     parser.add_argument("--family", required=True, help="as model= of train.py: ghostnetv2, efficientnet_b0, ...")
     parser.add_argument("--budget", default="2x", help="times the MACs of the base (default: 2x)")
     parser.add_argument("--solve", default="resolution", help="what the budget decides: resolution (default) or width")
@@ -35,7 +67,7 @@ def search(parser: argparse.ArgumentParser) -> Action:
     parser.add_argument("--dry-run", action="store_true", help="show the plan and train nothing")
     parser.add_argument("overrides", nargs="*", help="of the base and of every run, as for train.py: data=eurosat ...")
 
-    def action(given: argparse.Namespace) -> None:
+    def run(given: argparse.Namespace) -> None:
         from ghostlab.scaling.budget import Rules
         from ghostlab.scaling.candidates import parse_budget
         from ghostlab.scaling.search import search
@@ -45,10 +77,12 @@ def search(parser: argparse.ArgumentParser) -> Action:
         wanted = Wanted(given.family, rules, given.seeds, given.exponent, tuple(given.overrides))
         search(wanted, ["python", "tools/scale.py", *sys.argv[1:]], given.dry_run)
 
-    return action
+    return run
 
 
-COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Action]] = {
+COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Scale]] = {
+    "show": show,
+    "table": table,
     "search": search,
 }
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from ghostlab.config.compose import CONF, compose
 from ghostlab.strategies.registry import canonical_name
 
-__all__ = ["config_hash", "difference", "plain", "run_folder", "strategy_name"]
+__all__ = ["config_hash", "difference", "model_overrides", "plain", "run_folder", "strategy_name"]
 
 # What does not change a run's numbers: where it is kept, how it is started, how its data is loaded (the augmentation of
 # an image depends on the seed, the epoch and its index only), what is read off the data, and what gives only defaults.
@@ -70,6 +70,12 @@ def difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str | None:
 @cache
 def _default_hash(data: str, model: str, strategy: str) -> str:
     return config_hash(compose([f"data={data}", f"model={model}", f"strategy={strategy}"]))
+
+
+def model_overrides(name: str) -> list[str]:
+    """How a command line names a model: by its file in ``conf/model``, or as one of timm's."""
+    option = _model_option(name)
+    return [f"model={option}"] if option == name else [f"model={option}", f"model.name={name}"]
 
 
 def _model_option(name: str) -> str:

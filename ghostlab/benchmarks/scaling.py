@@ -1,0 +1,127 @@
+"""One network scaled: what becomes of its stages, parameters and MACs, and the command that trains it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from ghostlab.config import compose
+from ghostlab.config.identity import model_overrides, plain
+from ghostlab.errors import UsageError
+from ghostlab.models import Counts, count, create_model
+from ghostlab.models.options import given
+from ghostlab.models.scaling import ALPHA, BETA, GAMMA, Factors, compound, official, round_resolution
+from ghostlab.models.stages import Stage, stages
+
+__all__ = ["Scaled", "chosen_factors", "scaled", "show"]
+
+NONE = Factors()
+BASES = {"alpha": ALPHA, "beta": BETA, "gamma": GAMMA}
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A network of certain factors; ``counts`` and ``stages`` are those at ``test`` pixels."""
+
+    width: float
+    depth: float
+    train: int
+    test: int
+    counts: Counts
+    megabytes: float
+    stages: list[Stage]
+
+
+def chosen_factors(arguments: Mapping[str, Any]) -> Factors:
+    """The factors that a command line asks for: by phi, with the paper's, official or own bases, or one by one.
+
+    Raises ``UsageError`` for a factor that is not above 0 and for what excludes each other.
+    """
+    alone = {key: arguments[key] for key in NONE._fields if arguments[key] is not None}
+    bases = {key: arguments[key] for key in BASES if arguments[key] is not None}
+    phi = arguments["phi"]
+    for key, value in {**alone, **bases}.items():
+        if not 0 < value < math.inf:
+            raise UsageError(f"--{key} {value:g}: must be above 0")
+    if phi is None and (bases or arguments["official"]):
+        raise UsageError(f"--{next(iter(bases), 'official')}: needs --phi, whose factors it sets")
+    if phi is None:
+        return Factors(**alone)
+    if alone:
+        raise UsageError(f"--phi {phi:g} and --{next(iter(alone))}: phi sets all three factors; give one or the other")
+    if bases and arguments["official"]:
+        raise UsageError(f"--official and --{next(iter(bases))}: official factors are no powers of a base")
+    return official(phi) if arguments["official"] else compound(phi, **{**BASES, **bases})
+
+
+def scaled(cfg: DictConfig, factors: Factors = NONE, multiple: int = 1) -> Scaled:
+    """The model of a composed configuration, ``factors`` times as deep, wide and large as the configuration says.
+
+    Raises ``UsageError`` for an unknown model and for one that cannot be scaled.
+    """
+    node = {**given(plain(cfg.model)), "pretrained": False}
+    width, depth = (_written(node.pop(key, 1.0) * getattr(factors, key)) for key in ("width", "depth"))
+    train = round_resolution(cfg.data.image_size, factors.resolution, multiple)
+    test = round_resolution(cfg.data.test_size or cfg.data.image_size, factors.resolution, multiple)
+    with torch.device("meta"):
+        model = create_model(**node, num_classes=cfg.data.num_classes or 1000, width=width, depth=depth)
+    return Scaled(width, depth, train, test, count(model, test), _megabytes(model), stages(model, test))
+
+
+def show(name: str, factors: Factors, multiple: int, overrides: Sequence[str]) -> None:
+    """Print the model as it is and scaled, stage by stage, and the command line that trains the scaled one."""
+    chosen = [*model_overrides(name), "data=imagenet", *overrides]
+    cfg = compose(chosen)
+    before, after = scaled(cfg, multiple=1), scaled(cfg, factors, multiple)
+    print(f"{name}: " + ", ".join(f"{key} x{value:.5g}" for key, value in factors._asdict().items()))
+    Console().print(_table(before, after))
+    print(_command(cfg, chosen, after))
+
+
+def _written(factor: float) -> float:
+    """The factor as the command line prints it, so that it trains the very network that was counted."""
+    return float(f"{factor:.10g}")
+
+
+def _megabytes(model: nn.Module) -> float:
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()) / 1e6
+
+
+def _table(before: Scaled, after: Scaled) -> Table:
+    table = Table("", "as it is", "scaled", "", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for label, old, new in (
+        ("parameters", before.counts.params, after.counts.params),
+        ("MACs", before.counts.macs, after.counts.macs),
+    ):
+        table.add_row(label, f"{old:,}", f"{new:,}", f"x{new / old:.2f}")
+    table.add_row("weights", f"{before.megabytes:.1f} MB", f"{after.megabytes:.1f} MB")
+    table.add_row("images, training", f"{before.train} px", f"{after.train} px")
+    table.add_row("images, validation", f"{before.test} px", f"{after.test} px")
+    for index, pair in enumerate(zip_longest(before.stages, after.stages), 1):
+        table.add_row(f"stage {index}: blocks", *map(_stage, pair))
+    return table
+
+
+def _stage(stage: Stage | None) -> str:
+    return "" if stage is None else f"{stage.blocks} x {stage.channels} ch, {stage.size} px"
+
+
+def _command(cfg: DictConfig, chosen: Sequence[str], after: Scaled) -> str:
+    values = {"model.width": after.width, "model.depth": after.depth, "data.image_size": after.train}
+    if after.test != after.train:
+        values["data.test_size"] = after.test
+    kept = [text for text in chosen if text.partition("=")[0] not in values]
+    root = ["data.root=<folder>"] if plain(cfg.data)["root"] == "???" else []
+    factors = [f"{key}={value:.10g}" for key, value in values.items() if value != 1]
+    return " ".join(["python train.py", *kept, *root, *factors])

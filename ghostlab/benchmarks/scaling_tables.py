@@ -1,0 +1,137 @@
+"""The papers' tables of scaled networks, with MACs computed here beside the printed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from ghostlab.models import Counts, count, create_model
+from ghostlab.models.scaling import Factors, round_resolution
+
+__all__ = ["TABLES", "PaperTable", "Row", "computed", "rounds_to", "table"]
+
+COMPOUND = Factors(1.4, 1.2, 1.3)
+"""Depth, width and resolution that the paper prints for MobileNetV1 (table 3) and B0 (table 7)."""
+
+
+class Row(NamedTuple):
+    """A printed row: ``gmacs`` and ``mparams`` are texts, whose digits say how exact they are; top-1 in percent."""
+
+    label: str
+    model: str
+    factors: Factors
+    gmacs: str
+    top1: float
+    mparams: str = ""
+    guessed: bool = False
+    """The paper does not print the factors."""
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of a paper; ``pixels`` is the side of the images at resolution 1."""
+
+    title: str
+    pixels: int
+    rows: Sequence[Row]
+
+
+DEPTH, WIDTH, RESOLUTION = Factors(depth=4.0), Factors(width=2.0), Factors(resolution=2.0)
+TABLES = (
+    PaperTable(
+        "MobileNets and ResNet scaled (EfficientNet, table 3)",
+        224,
+        (
+            Row("MobileNetV1", "mobilenetv1", Factors(), "0.6", 70.6),
+            Row("  wider", "mobilenetv1", WIDTH, "2.2", 74.2),
+            Row("  larger images", "mobilenetv1", RESOLUTION, "2.2", 72.7),
+            Row("  compound", "mobilenetv1", COMPOUND, "2.3", 75.6),
+            Row("MobileNetV2", "mobilenetv2", Factors(), "0.3", 72.0),
+            Row("  deeper", "mobilenetv2", DEPTH, "1.2", 76.8),
+            Row("  wider", "mobilenetv2", WIDTH, "1.1", 76.4),
+            Row("  larger images", "mobilenetv2", RESOLUTION, "1.2", 74.8),
+            Row("  compound", "mobilenetv2", COMPOUND, "1.3", 77.4, guessed=True),
+            Row("ResNet-50", "resnet50", Factors(), "4.1", 76.0),
+            Row("  deeper", "resnet50", DEPTH, "16.2", 78.1),
+            Row("  wider", "resnet50", WIDTH, "14.7", 77.7),
+            Row("  larger images", "resnet50", RESOLUTION, "16.4", 77.5),
+            Row("  compound", "resnet50", COMPOUND, "16.7", 78.8, guessed=True),
+        ),
+    ),
+    PaperTable(
+        "EfficientNet-B0 scaled (EfficientNet, table 7)",
+        224,
+        (
+            Row("B0", "efficientnet_b0", Factors(), "0.4", 77.3),
+            Row("  deeper", "efficientnet_b0", DEPTH, "1.8", 79.0),
+            Row("  wider", "efficientnet_b0", WIDTH, "1.8", 78.9),
+            Row("  larger images", "efficientnet_b0", RESOLUTION, "1.9", 79.1),
+            Row("  compound", "efficientnet_b0", COMPOUND, "1.8", 81.1),
+        ),
+    ),
+    PaperTable(
+        "Fused-MBConv in EfficientNet-B4 (EfficientNetV2, table 3)",
+        380,
+        (
+            Row("none", "efficientnet_b4", Factors(), "4.5", 82.8, "19.3"),
+            Row("stages 1-3", "efficientnet_b4_fused3", Factors(), "7.5", 83.1, "20.0"),
+            Row("stages 1-5", "efficientnet_b4_fused5", Factors(), "21.3", 83.1, "43.4"),
+            Row("stages 1-7", "efficientnet_b4_fused7", Factors(), "34.4", 81.7, "132.0"),
+        ),
+    ),
+)
+
+
+@cache
+def computed(row: Row, pixels: int) -> Counts:
+    """Parameters and MACs of a row's network for images of ``pixels`` at 1,000 classes."""
+    with torch.device("meta"):
+        model = create_model(row.model, depth=row.factors.depth, width=row.factors.width)
+    return count(model, pixels)
+
+
+def rounds_to(value: float, printed: str) -> bool:
+    """Whether ``value``, written with as many decimals as ``printed``, is what is printed."""
+    decimals = len(printed.partition(".")[2])
+    return f"{value:.{decimals}f}" == printed
+
+
+def table(multiple: int = 1) -> None:
+    """Print all tables. Image sizes are rounded to multiples of ``multiple``."""
+    for paper in TABLES:
+        sizes = [round_resolution(paper.pixels, row.factors.resolution, multiple) for row in paper.rows]
+        Console(width=max(80, Console().width)).print(_table(paper, sizes))
+        print()
+    print(
+        "d, w: depth and width; (?): not printed in the paper, so those of MobileNetV1. top-1 in %, FLOPs in 10^9 and"
+    )
+    print(
+        "params in 10^6 as printed; FLOPs are multiply-adds. yes: what is computed here rounds to the printed digits."
+    )
+
+
+def _table(paper: PaperTable, sizes: Sequence[int]) -> Table:
+    with_params = any(row.mparams for row in paper.rows)
+    columns = ["d, w, pixels", "top-1", "FLOPs", "here", "same", *(["params", "here", "same"] if with_params else [])]
+    drawn = Table(title=paper.title, box=None, title_justify="left")
+    drawn.add_column("", no_wrap=True)
+    for column in columns:
+        drawn.add_column(column, justify="right", no_wrap=True)
+    for row, pixels in zip(paper.rows, sizes, strict=True):
+        counts = computed(row, pixels)
+        label = row.label + (" (?)" if row.guessed else "")
+        cells = [f"{row.factors.depth:g}, {row.factors.width:g}, {pixels}", f"{row.top1:.1f}"]
+        cells += _compared(row.gmacs, counts.macs / 1e9)
+        drawn.add_row(label, *cells, *(_compared(row.mparams, counts.params / 1e6) if with_params else ()))
+    return drawn
+
+
+def _compared(printed: str, value: float) -> tuple[str, str, str]:
+    same = "yes" if rounds_to(value, printed) else f"{100 * (value / float(printed) - 1):+.1f}%"
+    return printed, f"{value:.3f}", same
