@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ghostlab.errors import UsageError
-from ghostlab.scaling.candidates import Factors, pairs, representative
+from ghostlab.models.scaling import Factors, round_resolution
+from ghostlab.scaling.candidates import dimensions, pairs, representative
 from ghostlab.scaling.networks import Networks
 
 __all__ = ["Base", "Candidate", "Plan", "Rules", "distinct", "make_plan", "nearest"]
@@ -36,7 +37,7 @@ class Base:
 
     def larger(self, factor: float, multiple: int) -> int:
         """The image size times ``factor``: the base's own, or else the nearest multiple above it."""
-        return max(self.px, round(self.px * factor / multiple) * multiple) if factor != 1 else self.px
+        return max(self.px, round_resolution(self.px, factor, multiple)) if factor != 1 else self.px
 
 
 @dataclass(frozen=True)
@@ -67,17 +68,19 @@ class Candidate:
     @property
     def single(self) -> str | None:
         """The one dimension that is scaled, if it is one."""
-        alone = [one.scaled[0] for one in (self.factors, *self.equal) if len(one.scaled) == 1]
-        return alone[0] if alone else None
+        names = [dimensions(one) for one in (self.factors, *self.equal)]
+        return next((one[0] for one in names if len(one) == 1), None)
 
     @property
     def kind(self) -> str:
         """``base``, the one dimension that is scaled, or ``compound``."""
-        return (self.single or "compound") if self.factors.scaled else "base"
+        return (self.single or "compound") if dimensions(self.factors) else "base"
 
     def __str__(self) -> str:
         depth, width, _ = self.factors
-        return f"depth {depth:g}x, width {width:g}x, {self.px} px" if self.factors.scaled else f"base, {self.px} px"
+        return (
+            f"depth {depth:g}x, width {width:g}x, {self.px} px" if dimensions(self.factors) else f"base, {self.px} px"
+        )
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def make_plan(networks: Networks, base: Base, rules: Rules, watch: Callable[[str
     for pair in grid:
         watch(f"solving depth {pair[0]:g}, {dimension.other} {pair[1]:g}")
         solved.append(dimension.solved(pair, target))
-    found = [one for one in distinct(networks, base, rules, [Factors(1, 1, 1), *solved]) if one.factors.scaled]
+    found = [one for one in distinct(networks, base, rules, [Factors(1, 1, 1), *solved]) if dimensions(one.factors)]
     near = [abs(one.macs / target - 1) <= rules.tolerance for one in found]
     plan = Plan(
         base=Candidate(Factors(1, 1, 1), base.depth, base.width, base.px, *own),

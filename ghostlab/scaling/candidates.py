@@ -9,31 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, takewhile
-from typing import NamedTuple
 
 from ghostlab.errors import UsageError
+from ghostlab.models.scaling import Factors
 
-__all__ = ["DIMENSIONS", "Factors", "pairs", "parse_budget", "representative"]
-
-DIMENSIONS = ("depth", "width", "resolution")
+__all__ = ["cost", "dimensions", "pairs", "parse_budget", "representative"]
 
 
-class Factors(NamedTuple):
-    """How many times deeper (alpha), wider (beta) and larger (gamma) than the base."""
+def cost(factors: Factors) -> float:
+    """alpha * beta^2 * gamma^2: how many times the MACs, were there no rounding and no fixed parts."""
+    return factors.depth * factors.width**2 * factors.resolution**2
 
-    depth: float
-    width: float
-    resolution: float
 
-    @property
-    def cost(self) -> float:
-        """alpha * beta^2 * gamma^2: how many times the MACs, were there no rounding and no fixed parts."""
-        return self.depth * self.width**2 * self.resolution**2
-
-    @property
-    def scaled(self) -> tuple[str, ...]:
-        """The dimensions that are not left at 1."""
-        return tuple(name for name, factor in zip(DIMENSIONS, self, strict=True) if factor != 1)
+def dimensions(factors: Factors) -> tuple[str, ...]:
+    """The names of those that are not left at 1."""
+    return tuple(name for name, factor in factors._asdict().items() if factor != 1)
 
 
 def parse_budget(text: str) -> float:
@@ -69,7 +59,7 @@ def representative(equal: Sequence[Factors], budget: float) -> Factors:
     A dimension that may as well be 1 is 1. Beyond that: those whose cost is nearest to the budget, because only they
     keep the budget when they are raised to a power.
     """
-    return min(equal, key=lambda factors: (len(factors.scaled), abs(factors.cost - budget), factors))
+    return min(equal, key=lambda factors: (len(dimensions(factors)), abs(cost(factors) - budget), factors))
 
 
 def _grid(step: float) -> Iterator[float]:

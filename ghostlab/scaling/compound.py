@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ghostlab.models.scaling import Factors, compound
 from ghostlab.scaling.budget import Base
-from ghostlab.scaling.candidates import Factors
 
-__all__ = ["Sizes", "compound"]
+__all__ = ["Sizes", "enlarged"]
 
 
 class Sizes(NamedTuple):
@@ -18,10 +18,7 @@ class Sizes(NamedTuple):
     px: int
 
 
-def compound(base: Base, factors: Factors, phi: int, multiple: int) -> Sizes:
-    """The base scaled by alpha^phi, beta^phi and gamma^phi, its image size rounded to a multiple.
-
-    EfficientNet (https://arxiv.org/abs/1905.11946), equation 3.
-    """
-    alpha, beta, gamma = (factor**phi for factor in factors)
-    return Sizes(base.deeper(alpha), base.wider(beta), base.larger(gamma, multiple))
+def enlarged(base: Base, factors: Factors, phi: int, multiple: int) -> Sizes:
+    """The base with ``factors`` to the power of ``phi``, its image size rounded to a multiple."""
+    depth, width, resolution = compound(phi, *factors)
+    return Sizes(base.deeper(depth), base.wider(width), base.larger(resolution, multiple))

@@ -72,7 +72,7 @@ def rows(
 
 def verdict(table: Sequence[Row], seeds: int) -> list[str]:
     """What can be said: the winner, what is missing, whether the order is settled, and whether scaling paid at all."""
-    base = next(row for row in table if not row.candidate.factors.scaled)
+    base = next(row for row in table if row.candidate.kind == "base")
     scaled = [row for row in table if row is not base]
     ranked = [row for row in scaled if row.top1]
     if not ranked:

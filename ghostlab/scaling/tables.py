@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ghostlab.files import write_text
+from ghostlab.models.scaling import Factors
 from ghostlab.scaling.budget import Candidate, Plan
-from ghostlab.scaling.candidates import Factors
-from ghostlab.scaling.compound import compound
+from ghostlab.scaling.compound import enlarged
 from ghostlab.scaling.report import Row, verdict
 from ghostlab.scaling.runs import Outcome
 from ghostlab.scaling.settings import Search
@@ -40,7 +40,7 @@ def commands(search: Search, chosen: Candidate) -> list[dict[str, Any]]:
     base, found = search.base, []
     own = search.networks.counts(*vars(base).values()).macs
     for phi in PHIS:
-        sizes = compound(base, chosen.factors, phi, search.wanted.rules.multiple)
+        sizes = enlarged(base, chosen.factors, phi, search.wanted.rules.multiple)
         macs = search.networks.counts(*sizes).macs
         found.append({"phi": phi, "macs": macs, "times": macs / own, "command": search.command(*sizes)})
     return found

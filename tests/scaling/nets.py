@@ -6,8 +6,8 @@ import math
 
 from torch import nn
 
+from ghostlab.models.scaling import Factors
 from ghostlab.scaling.budget import Candidate, Plan
-from ghostlab.scaling.candidates import Factors
 from ghostlab.scaling.networks import Networks
 
 

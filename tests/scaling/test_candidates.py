@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ghostlab.errors import UsageError
-from ghostlab.scaling.candidates import Factors, pairs, parse_budget, representative
+from ghostlab.models.scaling import Factors
+from ghostlab.scaling.candidates import cost, dimensions, pairs, parse_budget, representative
 
 
 @pytest.mark.parametrize(("text", "budget"), [("2x", 2), ("2", 2), ("1.5x", 1.5), ("100x", 100)])
@@ -31,12 +32,12 @@ def test_steps_carry_no_noise_of_floats() -> None:
 
 
 def test_the_cost_of_the_factors_of_the_paper() -> None:
-    assert Factors(1.2, 1.1, 1.15).cost == pytest.approx(1.92027)
+    assert cost(Factors(1.2, 1.1, 1.15)) == pytest.approx(1.92027)
 
 
 def test_dimensions_at_1_are_not_scaled() -> None:
-    assert Factors(1, 1.1, 1).scaled == ("width",)
-    assert Factors(1, 1, 1).scaled == ()
+    assert dimensions(Factors(1, 1.1, 1)) == ("width",)
+    assert dimensions(Factors(1, 1, 1)) == ()
 
 
 def test_of_equal_factors_those_stand_for_all_that_keep_the_budget() -> None:

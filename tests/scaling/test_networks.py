@@ -6,8 +6,8 @@ import pytest
 from torch import nn
 
 from ghostlab.models import count, create_model
+from ghostlab.models.scaling import Factors
 from ghostlab.scaling.budget import Base, Rules, distinct
-from ghostlab.scaling.candidates import Factors
 from ghostlab.scaling.networks import Networks
 from tests.scaling.nets import macs, stack, stacks
 
