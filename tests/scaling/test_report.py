@@ -1,0 +1,97 @@
+"""Rows and verdict from fabricated results."""
+
+from __future__ import annotations
+
+import pytest
+
+from ghostlab.scaling.budget import Candidate
+from ghostlab.scaling.report import Row, objective, rows, verdict
+from tests.scaling.nets import ALL, BASE, DEEP, LARGE, PLAN, WIDE, candidate
+
+NOTHING: dict[tuple[Candidate, int], str] = {}
+
+
+def table(results: dict[Candidate, list[float]], failed: dict[tuple[Candidate, int], str] = NOTHING) -> list[Row]:
+    top1 = {(one, seed): value for one, values in results.items() for seed, value in enumerate(values)}
+    return rows(PLAN, top1, failed, exponent=-0.07)
+
+
+def settled(*best: float, others: float = 60.0) -> dict[Candidate, list[float]]:
+    return {BASE: [50, 50, 50], DEEP: list(best), WIDE: [others] * 3, LARGE: [others] * 3, ALL: [others] * 3}
+
+
+def test_the_objective_is_that_of_the_paper() -> None:
+    assert objective(77.1, 400e6, 400e6) == 77.1
+    assert objective(80.0, 800e6, 400e6) == pytest.approx(80 * 2**-0.07)
+    assert objective(80.0, 800e6, 400e6, exponent=0) == 80
+
+
+def test_the_best_objective_is_first_and_what_has_no_run_last() -> None:
+    found = table({BASE: [50], DEEP: [60], ALL: [70]})
+    assert [row.candidate for row in found] == [ALL, DEEP, BASE, WIDE, LARGE]
+
+
+def test_macs_count_in_the_objective() -> None:
+    cheap = candidate(1.1, 1, 64, macs=180)
+    row, dear = (Row(one, {0: 60.0}, {}, target=200, exponent=-0.07) for one in (cheap, DEEP))
+    assert row.objective == pytest.approx(60 * 0.9**-0.07)
+    assert row.objective > dear.objective == 60
+
+
+def test_mean_and_spread_are_over_the_finished_seeds() -> None:
+    row = next(row for row in table({DEEP: [60, 64]}) if row.candidate == DEEP)
+    assert (row.mean, row.spread) == (62, pytest.approx(8**0.5))
+    assert Row(DEEP, {1: 60.0}, {}, 200, -0.07).spread is None
+
+
+def test_a_winner_ahead_with_every_seed_is_settled() -> None:
+    lines = verdict(table(settled(61, 62, 63)), seeds=3)
+    assert lines == [
+        "Best: depth 2x, width 1x, 64 px with top-1 62.00 %.",
+        "The best is ahead of every other candidate with each of its 3 seeds.",
+        "Over the base, at 2.00x its MACs: +12.00 points.",
+    ]
+
+
+def test_overlapping_seeds_are_not_settled() -> None:
+    lines = verdict(table({**settled(61, 62, 63), ALL: [40, 50, 61]}), seeds=3)
+    assert (
+        "The order is not settled: the seeds of the best overlap with those of depth 1.2x, width 1.1x, 72 px." in lines
+    )
+
+
+@pytest.mark.parametrize(("seeds", "said"), [(1, "a single seed"), (2, "2 seeds")])
+def test_few_seeds_are_not_settled_however_far_apart(seeds: int, said: str) -> None:
+    results = {one: values[:seeds] for one, values in settled(90, 90, 90).items()}
+    assert f"The order is not settled: {said} cannot tell" in "\n".join(verdict(table(results), seeds))
+
+
+def test_a_tie_names_all_that_are_equal() -> None:
+    first, *rest = verdict(table(settled(60, 60, 60)), seeds=3)
+    for one in (DEEP, WIDE, LARGE, ALL):
+        assert str(one) in first
+    assert first.endswith("4 equal.")
+    assert "The order is not settled" in rest[0]
+
+
+def test_missing_runs_are_counted_and_failed_ones_named() -> None:
+    lines = verdict(table({BASE: [50], DEEP: [60, 61, 62]}, {(WIDE, 0): "loss is not finite"}), seeds=3)
+    assert lines[0].startswith("Best so far: depth 2x")
+    assert "Not complete: 11 of 15 runs are missing." in lines
+    assert "Failed: depth 1x, width 1.5x, 64 px seed 0." in lines
+
+
+def test_a_lone_finished_candidate_settles_nothing() -> None:
+    lines = "\n".join(verdict(table({DEEP: [60, 61, 62]}), seeds=3))
+    assert "The order is not settled: not every candidate has 3 finished seeds." in lines
+    assert "base" not in lines
+
+
+def test_a_base_that_is_not_beaten_is_said() -> None:
+    lines = verdict(table({**settled(52, 52, 52, others=51), BASE: [50, 50, 50]}), seeds=3)
+    assert "Over the base, at 2.00x its MACs: +2.00 points." in lines
+    assert "By the objective the base itself is best: trained like this, no scaling is worth its MACs." in lines
+
+
+def test_without_runs_there_is_no_best() -> None:
+    assert verdict(table({}), seeds=3) == ["No candidate has a finished run yet."]
