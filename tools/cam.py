@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from ghostlab.cli import guarded
-from ghostlab.training.report import say
 
 FOLDER = Path("outputs/cam")
 
@@ -21,7 +20,7 @@ def main(images: list[Path], runs: list[Path], wanted: str | None, method: str, 
     check_format(path)
     rows = panels(images, runs, wanted, method)
     draw(path, rows)
-    say(str(path))
+    print(path)
 
 
 if __name__ == "__main__":

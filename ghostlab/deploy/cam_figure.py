@@ -62,7 +62,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     sharp = "nearest" if max(height, width) < 256 else "antialiased"
     axes.imshow(panel.image, interpolation=sharp)
     if panel.heat is not None:
-        axes.imshow(panel.heat, cmap=COLORS, vmin=0, vmax=1, alpha=0.45, interpolation="bilinear")
+        axes.imshow(panel.heat, cmap=COLORS, vmin=0, vmax=1, alpha=0.4, interpolation="bilinear")
     axes.set_title(_wrapped(panel.title), fontsize=8, parse_math=False)
     axes.set_axis_off()
 
