@@ -1,4 +1,4 @@
-"""Measure what things cost: python tools/benchmark.py {strategies,reparam,distill} --help"""
+"""Measure what things cost: python tools/benchmark.py {strategies,reparam,distill,latency} --help"""
 
 from __future__ import annotations
 
@@ -82,10 +82,27 @@ def distill(parser: argparse.ArgumentParser) -> Measure:
     return measure
 
 
+def latency(parser: argparse.ArgumentParser) -> Measure:
+    """How long deployed networks take for an image."""
+    parser.add_argument("names", nargs="*", metavar="MODEL|RUN", help="such as ghostnetv2:width=1.3, or a run folder")
+    parser.add_argument("--repeats", type=int, default=20, help="rounds over all contestants (default: 20)")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 16], help="images of a call (default: 1 16)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    parser.add_argument("--image-size", type=int, help="pixels (default: the size that each was made for)")
+
+    def measure(given: argparse.Namespace) -> None:
+        from ghostlab.benchmarks.latency import DEFAULT, Conditions, latency
+
+        latency(given.names or DEFAULT, given.image_size, Conditions(tuple(given.batch), given.threads, given.repeats))
+
+    return measure
+
+
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Measure]] = {
     "strategies": strategies,
     "reparam": reparam,
     "distill": distill,
+    "latency": latency,
 }
 
 

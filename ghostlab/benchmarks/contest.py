@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import multiprocessing as mp
+import functools
 import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from ghostlab.errors import RunError, UsageError
+from ghostlab.benchmarks.turns import Answer, Seat
+from ghostlab.errors import UsageError
 
 __all__ = ["Contestant", "Measured", "Setting", "contest"]
 
@@ -70,26 +69,16 @@ class Measured:
 
 def contest(contestants: Sequence[Contestant], setting: Setting, rounds: int) -> dict[str, Measured]:
     """Let every contestant take ``rounds`` turns, one after the other, and measure them against the first."""
-    context = mp.get_context("spawn")
     seconds: dict[str, list[float]] = {one.name: [] for one in contestants}
     with ExitStack() as stack:
-        pipes: dict[str, Connection] = {}
+        seats: list[Seat] = []
         for one in contestants:
-            here, there = context.Pipe()
-            process = context.Process(target=_work, args=(there, one, setting), daemon=True)
-            process.start()
-            there.close()
-            stack.callback(process.terminate)
-            pipes[one.name] = here
-            _answer(here, one.name)  # built and warmed up, so that no other measures its noise
+            seats.append(stack.enter_context(Seat(one.name, functools.partial(_prepare, one, setting))))
+            seats[-1].wait()  # built and warmed up, so that no other measures its noise
         for _ in track(range(rounds), f"{len(contestants)} models", console=Console(stderr=True)):
-            for name, pipe in pipes.items():
-                pipe.send("step")
-                seconds[name].append(_answer(pipe, name))
-        memory: dict[str, float] = {}
-        for name, pipe in pipes.items():
-            pipe.send("memory")
-            memory[name] = _answer(pipe, name)
+            for seat in seats:
+                seconds[seat.name].append(seat.ask("step"))
+        memory: dict[str, float] = {seat.name: seat.ask("memory") for seat in seats}
     first = seconds[contestants[0].name]
     return {name: _measured(turns, first, memory[name]) for name, turns in seconds.items()}
 
@@ -99,26 +88,20 @@ def _measured(turns: list[float], first: list[float], memory: float) -> Measured
     return Measured(statistics.median(turns), statistics.median(ratios), ratios[0], ratios[-1], memory)
 
 
-def _answer(pipe: Connection, name: str) -> Any:
-    try:
-        return pipe.recv()
-    except EOFError:
-        raise RunError(f"{name}: its process died (out of memory?); a smaller --batch may help") from None
-
-
-def _work(pipe: Connection, contestant: Contestant, setting: Setting) -> None:
+def _prepare(contestant: Contestant, setting: Setting) -> Answer:
     torch.set_num_threads(setting.threads)
     before = _resident()
     step = _training_step(contestant.build(), setting)
     for _ in range(2):
         step()
-    pipe.send("ready")
-    while True:
-        if pipe.recv() == "memory":
-            on_gpu = setting.device == "cuda"
-            pipe.send(torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _resident(peak=True) - before)
-            return
-        pipe.send(_timed(step, setting))
+
+    def answer(question: str) -> float:
+        if question == "step":
+            return _timed(step, setting)
+        on_gpu = setting.device == "cuda"
+        return torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _resident(peak=True) - before
+
+    return answer
 
 
 def _resident(peak: bool = False) -> float:

@@ -72,6 +72,22 @@ def test_a_teacher_is_measured_live_and_cached(tmp_path: Path) -> None:
     assert found["overrides"] == overrides
 
 
+def test_latency_is_measured_and_written(tmp_path: Path) -> None:
+    small = ["--repeats", "2", "--batch", "1", "2", "--image-size", "32"]
+    done = command(tmp_path, "latency", "ghostnetv2:width=0.1", *small)
+    assert done.returncode == 0, done.stderr
+    assert "written to outputs/benchmarks/latency.json and outputs/benchmarks/latency.png" in done.stdout
+    assert "ghostnetv2:width=0.1 │ fused │ 32 │" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    found = json.loads((tmp_path / "outputs/benchmarks/latency.json").read_text())
+    assert found["conditions"] == {"batches": [1, 2], "threads": 1, "rounds": 2}
+    assert [row["name"] for row in found["rows"]] == ["ghostnetv2:width=0.1"]
+    times = found["rows"][0]["times"]
+    assert [one["batch"] for one in times] == [1, 2]
+    assert all(len(one["seconds"]) == 2 and min(one["seconds"]) > 0 for one in times)
+    assert (tmp_path / "outputs/benchmarks/latency.png").stat().st_size > 10_000
+
+
 def test_a_run_that_fails_is_said_in_one_line(tmp_path: Path) -> None:
     done = command(tmp_path, "distill", "model=ghostnetv9")
     assert done.returncode == 1
@@ -87,7 +103,7 @@ def test_an_unknown_measurement_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("what", ["strategies", "reparam", "distill"])
+@pytest.mark.parametrize("what", ["strategies", "reparam", "distill", "latency"])
 def test_no_rounds_are_refused(tmp_path: Path, what: str) -> None:
     done = command(tmp_path, what, "--repeats", "0")
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "--repeats 0: must be at least 1\n")
