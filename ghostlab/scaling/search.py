@@ -55,7 +55,8 @@ def _work(
     outcomes = list(done)
     _published(opened, plan, outcomes, command)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    screen = Console(stderr=True)
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
         bar = progress.add_task("runs", total=len(todo), left=_left(outcomes, len(todo)))
         for place, outcome in enumerate(work(todo, opened.folder / "log.txt"), start=1):
             outcomes.append(outcome)
