@@ -75,7 +75,9 @@ def student(settings: Settings) -> tuple[torch.nn.Module, str]:
 def test_a_run_goes_on_from_the_averaged_weights_of_another(capsys: pytest.CaptureFixture[str]) -> None:
     cfg = compose([*STILL, "model.pretrained=plain"])
     run(cfg)
-    assert "weights   of plain, averaged, with a new head for the new classes\n" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "weights   of plain, averaged, with a new head for the new classes\n" in said
+    assert "optimizer sgd, learning rate 3.125e-11: 1e-09 for 256 images\n" in said
     began, ended = open_run("plain")[0], last(parse(cfg).folder)
     assert ended["classifier.weight"].shape[0] == 4
     for name, parameter in began.named_parameters():
