@@ -95,10 +95,11 @@ def _prepare(settings: Settings, cfg: DictConfig) -> _Parts:
     trainer = build_trainer(settings, history, checkpoints)
     task, services = _services(settings, cfg, trainer)
     model = build_model(settings, task)
+    began = start(model, settings, services.data)
     optimizer = build_optimizer(settings, trainer.world_size)
     report.header(settings, services.data, model, optimizer)
-    if said := start(model, settings, services.data):
-        report.say(said)
+    if began:
+        report.say(began)
     model = change_model(model, settings, task)
     for strategy in settings.strategies:
         strategy.prepare(model, task, services)

@@ -23,7 +23,10 @@ from ghostlab.training.run import run
 from ghostlab.training.settings import Settings, parse
 from ghostlab.training.transfer import some_images, start
 
-SMALL = ["model.width=0.1", "data.image_size=16", "data.workers=0", "trainer.accelerator=cpu", "trainer.max_epochs=1"]
+SMALL = [
+    *("model=ghostnetv1", "model.width=0.1", "data.image_size=16", "data.workers=0"),
+    *("trainer.accelerator=cpu", "trainer.max_epochs=1"),
+]
 FOLDER = ["data=imagefolder", "data.root=images", "data.crop=none", "data.batch_size=8", "data.stem_stride=1"]
 STILL = ["experiment=transfer", *FOLDER, *SMALL, "optimizer.lr=1e-9"]
 """A fine-tuning run that learns nothing, and so ends where it began."""
@@ -43,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         for name, strategy in (("plain", "ema"), ("grown", "reparam")):
-            cfg = compose([*SMALL, f"strategy={strategy}"])
+            cfg = compose([*SMALL, f"strategy={strategy}", "data.batch_size=256"])
             run(cfg)
             shutil.copytree(parse(cfg).folder, root / name)
     return root
@@ -72,7 +75,9 @@ def student(settings: Settings) -> tuple[torch.nn.Module, str]:
 def test_a_run_goes_on_from_the_averaged_weights_of_another(capsys: pytest.CaptureFixture[str]) -> None:
     cfg = compose([*STILL, "model.pretrained=plain"])
     run(cfg)
-    assert "weights   of plain, averaged, with a new head for the new classes\n" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "weights   of plain, averaged, with a new head for the new classes\n" in said
+    assert "optimizer sgd, learning rate 3.125e-11: 1e-09 for 256 images\n" in said
     began, ended = open_run("plain")[0], last(parse(cfg).folder)
     assert ended["classifier.weight"].shape[0] == 4
     for name, parameter in began.named_parameters():
