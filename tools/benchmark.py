@@ -91,7 +91,8 @@ def latency(parser: argparse.ArgumentParser) -> Measure:
     parser.add_argument("--image-size", type=int, help="pixels (default: the size that each was made for)")
 
     def measure(given: argparse.Namespace) -> None:
-        from ghostlab.benchmarks.latency import DEFAULT, Conditions, latency
+        from ghostlab.benchmarks.latency import DEFAULT, latency
+        from ghostlab.benchmarks.timing import Conditions
 
         latency(given.names or DEFAULT, given.image_size, Conditions(tuple(given.batch), given.threads, given.repeats))
 

@@ -44,8 +44,10 @@ def deployable(given: str, image_size: int | None = None) -> Deployable:
     """A run folder or a checkpoint in one, or a model: a name of ``create_model``, with options after a colon.
 
     ``ghostnetv2:width=1.3`` is what ``create_model("ghostnetv2", width=1.3)`` makes. ``image_size`` in pixels; None:
-    the model's own, which is that of a run's validation images. Raises ``UsageError`` for a path that is no run.
+    the model's own, which is that of a run's validation images. Raises ``UsageError`` for what is neither.
     """
+    if image_size is not None and image_size < 1:
+        raise UsageError(f"--image-size {image_size}: must be at least 1")
     run = find_run(given)
     if run is not None:
         checkpoint = f"/{Path(given).name}" if Path(given).is_file() else ""

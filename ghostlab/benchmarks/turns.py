@@ -36,6 +36,7 @@ class Seat:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._process.terminate()
+        self._process.join()
 
     def wait(self) -> Any:
         """The next answer; the first one, None, comes when all is prepared. ``RunError`` when the process has died."""

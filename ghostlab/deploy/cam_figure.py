@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -20,7 +22,8 @@ from ghostlab.files import write_file
 __all__ = ["FORMATS", "Panel", "check_format", "draw"]
 
 FORMATS = (".png", ".pdf", ".svg", ".jpg")
-COLORS = "turbo"
+COLORS = ListedColormap(colormaps["turbo"](np.linspace(0.08, 0.92, 256)))
+"""Without the ends, which are so dark that they would hide the image."""
 SIDE = 2.7
 """Inches of a panel."""
 CHARACTERS = 36
@@ -52,7 +55,7 @@ def draw(path: Path, rows: Sequence[Sequence[Panel]]) -> None:
         for place, panel in zip(places, row, strict=True):
             _draw_panel(place, panel)
     bar = figure.colorbar(ScalarMappable(cmap=COLORS), ax=axes, location="bottom", aspect=60, fraction=0.03, pad=0.02)
-    bar.set_ticks([0, 1], labels=["least", "most"])
+    bar.set_ticks([0, 1], labels=["least", "most"], fontsize=9)
     bar.set_label("evidence for the class, in each picture on a scale of its own", fontsize=9)
     write_file(path, lambda to: figure.savefig(to, dpi=130))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import pytest
@@ -79,6 +78,7 @@ def test_what_is_neither_a_model_nor_a_run_is_refused(given: str, line: str) -> 
 
 
 def test_a_size_that_the_model_does_not_take_is_refused() -> None:
-    prepare = functools.partial(deployable("test_vit", image_size=100).prepare)
     with pytest.raises(UsageError, match="--image-size 100: test_vit does not take it: Input height"):
-        prepare()
+        deployable("test_vit", image_size=100).prepare()
+    with pytest.raises(UsageError, match="--image-size 0: must be at least 1"):
+        deployable("test_vit", image_size=0)
