@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
 
 ROOT = Path(__file__).parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,18 +23,60 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def run_in(folder: Path, script: str, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """A command of the project in a process of its own."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / script), *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+    )
+
+
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
     """``command("train.py", "strategy=kd")`` runs a command of the project in a new, empty folder."""
 
     def run(script: str, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, str(ROOT / script), *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            stdin=subprocess.DEVNULL,
-        )
+        return run_in(tmp_path, script, *arguments, timeout=timeout)
 
     return run
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Like ``command``, but in this process, which need not import everything again.
+
+    For what does not depend on the process; what would print a traceback there is raised here.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        with monkeypatch.context() as patch, as_in_a_new_process(patch), pytest.raises(SystemExit) as ended:
+            patch.setattr(sys, "argv", [script, *arguments])
+            runpy.run_path(str(ROOT / script), run_name="__main__")
+        printed = capfd.readouterr()
+        return subprocess.CompletedProcess([script, *arguments], ended.value.code, printed.out, printed.err)  # type: ignore[arg-type]
+
+    return run
+
+
+@contextmanager
+def as_in_a_new_process(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Warnings and logs go to stderr, as without pytest, and Hydra has not run yet; undone afterwards."""
+    patch.setenv("HYDRA_FULL_ERROR", "")
+    patch.setattr(Singleton, "_instances", {k: v for k, v in Singleton._instances.items() if k is not HydraConfig})
+    patch.setattr(logging.root, "handlers", [])
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        for unseen in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", unseen)
+        warnings.showwarning = _print_warning
+        yield
+
+
+def _print_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+    sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
