@@ -113,7 +113,7 @@ def test_the_data_sets_the_stem_stride(file: str) -> None:
 
 LARGE_IMAGES = [
     *("imagenet", "imagefolder", "caltech101", "flowers102"),
-    *("food101", "stanfordcars", "fgvcaircraft", "oxfordpets"),
+    *("food101", "stanfordcars", "fgvcaircraft", "oxfordpets", "birdsnap"),
 ]
 
 
