@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from ghostlab.config import config_hash, run_folder
 from ghostlab.config.messages import exit_code, one_line
 from ghostlab.scaling.budget import Candidate, Plan
-from ghostlab.scaling.settings import Search
+from ghostlab.scaling.settings import Search, check_settings
 from ghostlab.training.results import read_result
 from ghostlab.training.run import run
 from ghostlab.training.settings import parse
@@ -51,7 +51,7 @@ def jobs(search: Search, plan: Plan) -> list[Job]:
     for seed in range(search.wanted.seeds):
         for candidate in (plan.base, *plan.candidates):
             cfg = search.configured(candidate, seed)
-            parse(cfg)
+            check_settings(parse(cfg))  # a size that is the model's native one may come with another to validate at
             found.append(Job(candidate, seed, cfg, run_folder(cfg)))
     return found
 

@@ -24,7 +24,7 @@ from ghostlab.strategies.checks import at_least_one, one_of, within
 from ghostlab.training.build import build_data, build_model, build_task
 from ghostlab.training.settings import Settings, parse
 
-__all__ = ["SOLVABLE", "Search", "Wanted", "families", "open_search"]
+__all__ = ["SOLVABLE", "Search", "Wanted", "check_settings", "families", "open_search"]
 
 SOLVABLE = ("resolution", "width")
 OWNED = {"model": "--family", "seed": "--seeds"}
@@ -95,7 +95,7 @@ def open_search(wanted: Wanted) -> Search:
     """Compose the base and build it once; raises ``UsageError`` for what cannot be trained or scaled."""
     cfg = compose([f"model={wanted.family}", *wanted.overrides])
     settings = parse(cfg)
-    _check_settings(settings)
+    check_settings(settings)
     task = build_task(settings, build_data(settings))
 
     def plain(depth: float, width: float, **options: Any) -> nn.Module:
@@ -126,14 +126,15 @@ def _check_family(name: str) -> None:
         raise UsageError(f"--family={name}: it cannot be scaled; those that can: {', '.join(families())}")
 
 
-def _check_settings(settings: Settings) -> None:
+def check_settings(settings: Settings) -> None:
+    """Raise ``UsageError`` for a run that would not fit into a search."""
     if settings.model.get("pretrained"):
         raise UsageError(
             "model.pretrained=true: there are no weights for scaled networks; all are trained from scratch"
         )
     if settings.data.test_size is not None:
         raise UsageError(
-            f"data.test_size={settings.data.test_size}: candidates are validated at their own size; leave it null"
+            f"data.test_size={settings.data.test_size}: candidates are validated at their own size; must be null"
         )
     if settings.trainer.devices not in (1, "1") or settings.trainer.num_nodes != 1:
         raise UsageError(f"trainer.devices={settings.trainer.devices}: a search trains on one device; must be 1")
