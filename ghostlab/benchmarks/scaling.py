@@ -79,7 +79,8 @@ def scaled(cfg: DictConfig, factors: Factors = NONE, multiple: int = 1) -> Scale
 
 def show(name: str, factors: Factors, multiple: int, overrides: Sequence[str]) -> None:
     """Print the model as it is and scaled, stage by stage, and the command line that trains the scaled one."""
-    chosen = [*model_overrides(name), "data=imagenet", *overrides]
+    data = [] if any(text.startswith("data=") for text in overrides) else ["data=imagenet"]
+    chosen = [*model_overrides(name), *data, *overrides]
     cfg = compose(chosen)
     before, after = scaled(cfg, multiple=1), scaled(cfg, factors, multiple)
     print(f"{name}: " + ", ".join(f"{key} x{value:.5g}" for key, value in factors._asdict().items()))

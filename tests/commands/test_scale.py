@@ -86,7 +86,9 @@ def test_show_counts_a_scaled_network_and_says_how_to_train_it(
 
 
 def test_show_lists_the_blocks_of_each_stage(scale: Scale) -> None:
-    _, printed, _ = scale("show", "ghostnetv1", "--depth", "1.2", "data=digits")
+    _, printed, _ = scale("show", "ghostnetv1", "--depth", "1.2", "model.width=0.5", "data=digits")
+    train = "python train.py model=ghostnetv1 data=digits model.width=0.5 model.depth=1.2 data.image_size=24"
+    assert printed.splitlines()[-1] == train
     cells = [line.split(":")[1].split("  ") for line in printed.splitlines() if line.lstrip().startswith("stage")]
     blocks = [[cell.split()[0] for cell in row if "x" in cell] for row in cells]
     assert blocks == [["1", "2"], ["2", "3"], ["2", "3"], ["4", "5"], ["2", "3"], ["5", "6"]]
