@@ -89,7 +89,7 @@ def _published(opened: Search, plan: Plan, outcomes: Sequence[Outcome], command:
     title = f"{opened.name} on {opened.data}: what is worth scaling for {budget:g}x the MACs?"
     subtitle = (
         f"All but the base have {quantity(plan.target)} MACs (+-{tolerance:.0%});"
-        f" trainer.max_epochs={opened.epochs}, seeds: {opened.wanted.seeds}"
+        f" trainer.max_epochs={opened.epochs}, seeds: {opened.wanted.seeds}; best objective on top"
     )
     draw(opened.folder / "search.png", table, title, subtitle)
     return table
