@@ -68,7 +68,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
 def as_in_a_new_process(patch: pytest.MonkeyPatch) -> Iterator[None]:
     """Warnings and logs go to stderr, as without pytest, and Hydra has not run yet; undone afterwards."""
     patch.setenv("HYDRA_FULL_ERROR", "")
-    patch.setattr(Singleton, "_instances", {k: v for k, v in Singleton._instances.items() if k is not HydraConfig})
+    patch.setitem(Singleton._instances, HydraConfig, type.__call__(HydraConfig))
     patch.setattr(logging.root, "handlers", [])
     with warnings.catch_warnings():
         warnings.resetwarnings()

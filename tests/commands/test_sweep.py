@@ -1,32 +1,34 @@
-"""A sweep through the real command: every combination, each in its own folder, finished ones not repeated."""
+"""A sweep through the command: every combination, each in its own folder, finished ones not repeated."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-SWEEP = [
-    *("-m", "strategy=baseline,ema,ema+reparam", "seed=0,1"),
-    *("model.width=0.1", "data.image_size=16", "trainer.max_epochs=1", "trainer.accelerator=cpu"),
+from tests.conftest import Command
+
+QUICK = [
+    *("model=timm", "model.name=test_resnet", "data.image_size=16", "data.val_fraction=0.8", "data.batch_size=128"),
+    *("trainer.max_epochs=1", "trainer.accelerator=cpu"),
 ]
+SWEEP = ["-m", "strategy=baseline,ema,ema+reparam", "seed=0,1", *QUICK]
 
 
-def test_a_sweep_runs_every_combination_once(command, tmp_path: Path) -> None:
-    done = command("train.py", *SWEEP, timeout=600)
+def test_a_sweep_runs_every_combination_once(command: Command, call: Command, tmp_path: Path) -> None:
+    done = command("train.py", *SWEEP)
     assert done.returncode == 0, done.stderr
     results = {file.parent: json.loads(file.read_text()) for file in tmp_path.rglob("result.json")}
     ran = {(result["strategy"], result["seed"]) for result in results.values()}
     assert ran == {(name, seed) for name in ("baseline", "ema", "ema+reparam") for seed in (0, 1)}
     for folder, result in results.items():
-        assert folder.parts[-4:-1] == ("digits", "ghostnetv2", result["strategy"])
+        assert folder.parts[-4:-1] == ("digits", "test_resnet", result["strategy"])
         assert folder.name.startswith(f"seed{result['seed']}-")
-    again = command("train.py", *SWEEP)
+    again = call("train.py", *SWEEP)
     assert again.stdout.count("finished already") == 6
 
 
-def test_a_run_that_fails_does_not_stop_the_others(command, tmp_path: Path) -> None:
-    diverging = ["-m", "optimizer=sgd", "optimizer.lr=1e30,0.01", *SWEEP[3:]]
-    done = command("train.py", *diverging)
+def test_a_run_that_fails_does_not_stop_the_others(call: Command, tmp_path: Path) -> None:
+    done = call("train.py", "-m", "optimizer=sgd", "optimizer.lr=1e30,0.01", *QUICK)
     assert done.returncode == 1
     assert "loss term" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -34,12 +36,11 @@ def test_a_run_that_fails_does_not_stop_the_others(command, tmp_path: Path) -> N
     assert json.loads(file.read_text())["status"] == "finished"
 
 
-def test_the_kinds_of_a_strategy_are_swept_beside_a_run_without_it(command, tmp_path: Path) -> None:
-    small = ["model=timm", "model.name=test_resnet", "data.image_size=16", "trainer.max_epochs=1"]
-    assert command("train.py", "outputs=t", *small).returncode == 0
+def test_the_kinds_of_a_strategy_are_swept_beside_a_run_without_it(call: Command, tmp_path: Path) -> None:
+    assert call("train.py", "outputs=t", *QUICK).returncode == 0
     [teacher] = tmp_path.glob("t/digits/test_resnet/baseline/seed*")
     kd = [f"strategy.kd.teacher={teacher}", "strategy.kd.kind=soft,dkd,dist", "strategy.kd.cache=true"]
-    done = command("train.py", "-m", "strategy=baseline,kd", "seed=0,1", *kd, *small, timeout=600)
+    done = call("train.py", "-m", "strategy=baseline,kd", "seed=0,1", *kd, *QUICK)
     assert done.returncode == 0, done.stderr
     results = [json.loads(file.read_text()) for file in (tmp_path / "outputs").rglob("result.json")]
     assert sorted(result["strategy"] for result in results) == ["baseline"] * 2 + ["kd"] * 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,12 @@ from ghostlab.strategies.base import Step, Strategy
 from ghostlab.training import build, settings
 from ghostlab.training.run import run
 
-QUICK = ["data.image_size=16", "model.width=0.1", "data.workers=0", "trainer.accelerator=cpu", "trainer.max_epochs=2"]
+QUICK = [
+    *("data.image_size=16", "data.val_fraction=0.8", "data.workers=0", "trainer.accelerator=cpu"),
+    *("trainer.max_epochs=2", "model=timm", "model.name=test_efficientnet"),
+]
+STEPS = 5
+"""Of an epoch of 359 images."""
 
 
 @pytest.fixture(autouse=True)
@@ -37,10 +43,33 @@ FIELDS = {
 }
 
 
-def test_a_run_folder_holds_what_the_contract_says() -> None:
-    result = run(compose([*QUICK, "strategy=ema+cosine"]))
-    folder = folder_of(result)
-    assert folder.parts[:4] == ("outputs", "digits", "ghostnetv2", "cosine+ema")
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The outputs of a run of ``QUICK``."""
+    outputs = tmp_path_factory.mktemp("first") / "outputs"
+    run(compose([*QUICK, f"outputs={outputs}"]))
+    return outputs
+
+
+@pytest.fixture
+def finished(first: Path) -> dict:
+    """The result of a run of ``QUICK`` that is there already, in a copy of its own."""
+    shutil.copytree(first, "outputs")
+    return json.loads(next(Path("outputs").rglob("result.json")).read_text())
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
+    """The result and the folder of a run with averaged weights; for looking at only."""
+    outputs = tmp_path_factory.mktemp("averaged")
+    result = run(compose([*QUICK, "strategy=ema+cosine+smoothing", f"outputs={outputs}"]))
+    [file] = outputs.rglob("result.json")
+    assert file.relative_to(outputs).parts[:3] == ("digits", "test_efficientnet", "cosine+ema+smoothing")
+    return result, file.parent
+
+
+def test_a_run_folder_holds_what_the_contract_says(averaged: tuple[dict, Path]) -> None:
+    result, folder = averaged
     assert json.loads((folder / "result.json").read_text()) == result
     assert set(result) >= FIELDS
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -49,42 +78,39 @@ def test_a_run_folder_holds_what_the_contract_says() -> None:
     assert not list(folder.rglob("*tmp*"))
 
 
-def test_the_metrics_have_a_row_an_epoch_with_every_loss_term() -> None:
-    folder = folder_of(run(compose([*QUICK, "strategy=ema+smoothing"])))
-    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+def test_the_metrics_have_a_row_an_epoch_with_every_loss_term(averaged: tuple[dict, Path]) -> None:
+    rows = list(csv.DictReader((averaged[1] / "metrics.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert {"loss", "ce", "val_loss", "top1", "top5", "top1_raw", "top1_ema", "lr", "images_per_second"} <= set(rows[0])
 
 
-def test_the_averaged_weights_are_the_result_of_a_run_with_ema() -> None:
-    result = run(compose([*QUICK, "strategy=ema"]))
+def test_the_averaged_weights_are_the_result_of_a_run_with_ema(averaged: tuple[dict, Path]) -> None:
+    result, folder = averaged
     assert result["top1"] == result["top1_ema"]
-    saved = torch.load(folder_of(result) / "checkpoints" / "last.ckpt", weights_only=True)
+    saved = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     raw = {key.removeprefix("model."): value for key, value in saved["state_dict"].items()}
     assert list(saved["state_dict_ema"]) == list(raw)
     assert not torch.equal(saved["state_dict_ema"]["conv_stem.weight"], raw["conv_stem.weight"])
 
 
-def test_a_finished_run_is_not_trained_again_unless_forced(capsys: pytest.CaptureFixture[str]) -> None:
-    first = run(compose(QUICK))
-    file = folder_of(first) / "result.json"
+def test_a_finished_run_is_not_trained_again_unless_forced(finished: dict, capsys: pytest.CaptureFixture[str]) -> None:
+    file = folder_of(finished) / "result.json"
     written = file.stat().st_mtime_ns
-    assert run(compose(QUICK)) == first
+    assert run(compose(QUICK)) == finished
     assert "finished already" in capsys.readouterr().out
     assert file.stat().st_mtime_ns == written
     again = run(compose([*QUICK, "force=true"]))
     assert file.stat().st_mtime_ns > written
-    assert again["top1"] == first["top1"]
-    assert again["loss"] == first["loss"]
+    assert again["top1"] == finished["top1"]
+    assert again["loss"] == finished["loss"]
 
 
-def test_the_seed_changes_the_run() -> None:
-    assert run(compose(QUICK))["loss"] != run(compose([*QUICK, "seed=1"]))["loss"]
+def test_the_seed_changes_the_run(finished: dict) -> None:
+    assert run(compose([*QUICK, "seed=1"]))["loss"] != finished["loss"]
 
 
-def test_a_folder_with_another_configuration_is_not_touched() -> None:
-    folder = folder_of(run(compose(QUICK)))
-    config = folder / "config.yaml"
+def test_a_folder_with_another_configuration_is_not_touched(finished: dict) -> None:
+    config = folder_of(finished) / "config.yaml"
     config.write_text(config.read_text().replace("max_epochs: 2", "max_epochs: 3"))
     with pytest.raises(UsageError, match=r"holds another run: trainer.max_epochs=2 here, 3 there"):
         run(compose(QUICK))
@@ -102,19 +128,19 @@ def test_a_broken_checkpoint_to_resume_from_is_named() -> None:
 
 @dataclass
 class NanLater(Strategy):
-    """Adds a term that is NaN from optimizer step 30 on, in the second epoch."""
+    """Adds a term that is NaN from the third step of the second epoch on."""
 
     name = "nanlater"
     calls: int = 0
 
     def loss_terms(self, step: Step) -> dict[str, torch.Tensor]:
         self.calls += 1
-        return {"late": step.logits.sum() * (float("nan") if self.calls > 30 else 0.0)}
+        return {"late": step.logits.sum() * (float("nan") if self.calls > STEPS + 2 else 0.0)}
 
 
 def test_a_nan_loss_names_step_and_term_and_keeps_the_checkpoint_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "_strategies", lambda cfg: [NanLater()])
-    with pytest.raises(RunError, match=r"loss term 'loss, late' is not finite at step 30"):
+    with pytest.raises(RunError, match=rf"loss term 'loss, late' is not finite at step {STEPS + 2};"):
         run(compose(QUICK))
     [last] = Path("outputs").rglob("last.ckpt")
     saved = torch.load(last, weights_only=True)
