@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -17,7 +18,9 @@ from ghostlab.config.plus import register
 from ghostlab.config.sweep import late, teach_sweeper
 from ghostlab.errors import GhostlabError, RunError, UsageError
 
-__all__ = ["guarded", "hydra_command"]
+__all__ = ["Run", "guarded", "hydra_command", "subcommand"]
+
+Run = Callable[[argparse.Namespace], None]
 
 
 def guarded(command: Callable[[], object]) -> int:
@@ -40,6 +43,20 @@ def guarded(command: Callable[[], object]) -> int:
         print(one_line(error), file=sys.stderr)
         return code
     return 0
+
+
+def subcommand(
+    prog: str, description: str, commands: Mapping[str, Callable[[argparse.ArgumentParser], Run]], arguments: list[str]
+) -> int:
+    """Run the one of ``commands`` that the first argument names; each adds its arguments to a parser of its own and
+    returns what to call with them."""
+    top = argparse.ArgumentParser(prog=prog, description=description)
+    top.add_argument("what", choices=commands, help="each has a --help of its own")
+    what = top.parse_args(arguments[:1]).what
+    parser = argparse.ArgumentParser(prog=f"{prog} {what}")
+    run = commands[what](parser)
+    given = parser.parse_intermixed_args(arguments[1:])
+    return guarded(lambda: run(given))
 
 
 def hydra_command(task: Callable[[DictConfig], object], arguments: list[str]) -> None:

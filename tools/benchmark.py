@@ -6,30 +6,27 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from ghostlab.cli import guarded
+from ghostlab.cli import Run, subcommand
 from ghostlab.errors import UsageError
 
-Measure = Callable[[argparse.Namespace], None]
+
+def repeated(command: Callable[[argparse.ArgumentParser], Run]) -> Callable[[argparse.ArgumentParser], Run]:
+    """The command, which refuses ``--repeats`` below 1."""
+
+    def checked(parser: argparse.ArgumentParser) -> Run:
+        measure = command(parser)
+
+        def run(given: argparse.Namespace) -> None:
+            if given.repeats < 1:
+                raise UsageError(f"--repeats {given.repeats}: must be at least 1")
+            measure(given)
+
+        return run
+
+    return checked
 
 
-def main(arguments: list[str]) -> int:
-    """Parse, and call one function of ``ghostlab.benchmarks``."""
-    top = argparse.ArgumentParser(prog="tools/benchmark.py", description="Measure what things cost, side by side.")
-    top.add_argument("what", choices=COMMANDS, help="each has a --help of its own")
-    what = top.parse_args(arguments[:1]).what
-    parser = argparse.ArgumentParser(prog=f"tools/benchmark.py {what}")
-    measure = COMMANDS[what](parser)
-    given = parser.parse_intermixed_args(arguments[1:])
-
-    def checked() -> None:
-        if given.repeats < 1:
-            raise UsageError(f"--repeats {given.repeats}: must be at least 1")
-        measure(given)
-
-    return guarded(checked)
-
-
-def strategies(parser: argparse.ArgumentParser) -> Measure:
+def strategies(parser: argparse.ArgumentParser) -> Run:
     """Training time and memory of every strategy."""
     from ghostlab.strategies.registry import RECIPES, STRATEGIES
 
@@ -47,7 +44,7 @@ def strategies(parser: argparse.ArgumentParser) -> Measure:
     return measure
 
 
-def reparam(parser: argparse.ArgumentParser) -> Measure:
+def reparam(parser: argparse.ArgumentParser) -> Run:
     """What branches cost, as whole networks and layer by layer."""
     groups = ("ghostnetv2", "efficientnet_b0", "mobilenetv2_100", "layers")
     parser.add_argument("--only", nargs="+", choices=groups, default=groups, help="what to measure (default: all)")
@@ -69,7 +66,7 @@ def reparam(parser: argparse.ArgumentParser) -> Measure:
     return measure
 
 
-def distill(parser: argparse.ArgumentParser) -> Measure:
+def distill(parser: argparse.ArgumentParser) -> Run:
     """What a teacher costs, live and cached."""
     parser.add_argument("--repeats", type=int, default=3, help="seeds (default: 3)")
     parser.add_argument("overrides", nargs="*", help="such as data.teacher.model=resnet50 strategy.kd.kind=dist")
@@ -82,7 +79,7 @@ def distill(parser: argparse.ArgumentParser) -> Measure:
     return measure
 
 
-def latency(parser: argparse.ArgumentParser) -> Measure:
+def latency(parser: argparse.ArgumentParser) -> Run:
     """How long deployed networks take for an image."""
     parser.add_argument("names", nargs="*", metavar="MODEL|RUN", help="such as ghostnetv2:width=1.3, or a run folder")
     parser.add_argument("--repeats", type=int, default=20, help="rounds over all contestants (default: 20)")
@@ -99,13 +96,8 @@ def latency(parser: argparse.ArgumentParser) -> Measure:
     return measure
 
 
-COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Measure]] = {
-    "strategies": strategies,
-    "reparam": reparam,
-    "distill": distill,
-    "latency": latency,
-}
+COMMANDS = {command.__name__: repeated(command) for command in (strategies, reparam, distill, latency)}
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(subcommand("tools/benchmark.py", "Measure what things cost, side by side.", COMMANDS, sys.argv[1:]))

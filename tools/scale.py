@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 
-from ghostlab.cli import guarded
-
-Scale = Callable[[argparse.Namespace], None]
+from ghostlab.cli import Run, subcommand
 
 
-def main(arguments: list[str]) -> int:
-    """Parse, and call one function of ``ghostlab.benchmarks`` or ``ghostlab.scaling``."""
-    top = argparse.ArgumentParser(prog="tools/scale.py", description="Make networks deeper, wider and larger.")
-    top.add_argument("what", choices=COMMANDS, help="each has a --help of its own")
-    what = top.parse_args(arguments[:1]).what
-    parser = argparse.ArgumentParser(prog=f"tools/scale.py {what}")
-    command = COMMANDS[what](parser)
-    given = parser.parse_intermixed_args(arguments[1:])
-    return guarded(lambda: command(given))
-
-
-def show(parser: argparse.ArgumentParser) -> Scale:
+def show(parser: argparse.ArgumentParser) -> Run:
     """One network, scaled."""
     parser.add_argument("model", help="such as efficientnet_b0, mobilenetv2, resnet50, ghostnetv2")
     parser.add_argument("--phi", type=float, help="compound scaling: depth 1.2^phi, width 1.1^phi, resolution 1.15^phi")
@@ -42,7 +28,7 @@ def show(parser: argparse.ArgumentParser) -> Scale:
     return run
 
 
-def table(parser: argparse.ArgumentParser) -> Scale:
+def table(parser: argparse.ArgumentParser) -> Run:
     """The papers' tables of scaled networks, computed again."""
     parser.add_argument("--multiple", type=int, default=1, help="round image sizes to multiples (default: 1)")
 
@@ -54,7 +40,7 @@ def table(parser: argparse.ArgumentParser) -> Scale:
     return run
 
 
-def search(parser: argparse.ArgumentParser) -> Scale:
+def search(parser: argparse.ArgumentParser) -> Run:
     """Which factors are best at the same MACs, by training."""
     parser.add_argument("--family", required=True, help="as model= of train.py: ghostnetv2, efficientnet_b0, ...")
     parser.add_argument("--budget", default="2x", help="times the MACs of the base (default: 2x)")
@@ -80,7 +66,7 @@ def search(parser: argparse.ArgumentParser) -> Scale:
     return run
 
 
-COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Scale]] = {
+COMMANDS = {
     "show": show,
     "table": table,
     "search": search,
@@ -88,4 +74,4 @@ COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Scale]] = {
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(subcommand("tools/scale.py", "Make networks deeper, wider and larger.", COMMANDS, sys.argv[1:]))
