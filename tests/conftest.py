@@ -74,6 +74,7 @@ def as_in_a_new_process(patch: pytest.MonkeyPatch) -> Iterator[None]:
         warnings.resetwarnings()
         for unseen in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
             warnings.simplefilter("ignore", unseen)
+        warnings.filterwarnings("default", category=DeprecationWarning, module="__main__")
         warnings.showwarning = _print_warning
         yield
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,13 +12,7 @@ from torch import nn
 
 from ghostlab.benchmarks.contest import Contestant, Setting, contest
 from ghostlab.errors import RunError, UsageError
-
-ROOT = Path(__file__).parents[2]
-
-
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, str(ROOT / "tools/benchmark.py"), *arguments]
-    return subprocess.run(line, cwd=folder, capture_output=True, text=True)
+from tests.conftest import Command
 
 
 def net(width: int) -> nn.Module:
@@ -45,9 +37,9 @@ def test_a_process_that_dies_is_named() -> None:
         contest([Contestant("bad", broken)], Setting(batch=2, image_size=8, device="cpu", threads=1), rounds=1)
 
 
-def test_layers_are_measured_and_written(tmp_path: Path) -> None:
+def test_layers_are_measured_and_written(call: Command, tmp_path: Path) -> None:
     small = ("--image-size", "32", "--batch", "2", "--repeats", "1", "--threads", "1")
-    done = command(tmp_path, "reparam", "--only", "layers", *small)
+    done = call("tools/benchmark.py", "reparam", "--only", "layers", *small)
     assert done.returncode == 0, done.stderr
     assert "written to outputs/benchmarks/reparam.json" in done.stdout
     rows = json.loads((tmp_path / "outputs/benchmarks/reparam.json").read_text())["layers"]
@@ -56,11 +48,13 @@ def test_layers_are_measured_and_written(tmp_path: Path) -> None:
     assert {row["path"] for row in rows} <= {"online", "branches"}
 
 
-def test_a_teacher_is_measured_live_and_cached(tmp_path: Path) -> None:
+def test_a_teacher_is_measured_live_and_cached(call: Command, tmp_path: Path) -> None:
     small = ["model=timm", "model.name=test_resnet", "data.image_size=16", "trainer.max_epochs=2"]
-    teacher = ["data.teacher.model=timm", "data.teacher.overrides=['model.name=test_efficientnet']"]
+    small += ["data.val_fraction=0.8", "data.batch_size=128"]
+    teacher = ["data.teacher.model=timm"]
+    teacher += ["data.teacher.overrides=['model.name=test_efficientnet','trainer.max_epochs=1']"]
     overrides = [*small, *teacher, "strategy.kd.kind=dist"]
-    done = command(tmp_path, "distill", "--repeats", "1", *overrides)
+    done = call("tools/benchmark.py", "distill", "--repeats", "1", *overrides)
     assert done.returncode == 0, done.stderr
     assert "written to outputs/benchmarks/distill.json" in done.stdout
     found = json.loads((tmp_path / "outputs/benchmarks/distill.json").read_text())
@@ -72,9 +66,9 @@ def test_a_teacher_is_measured_live_and_cached(tmp_path: Path) -> None:
     assert found["overrides"] == overrides
 
 
-def test_latency_is_measured_and_written(tmp_path: Path) -> None:
+def test_latency_is_measured_and_written(command: Command, tmp_path: Path) -> None:
     small = ["--repeats", "2", "--batch", "1", "2", "--image-size", "32"]
-    done = command(tmp_path, "latency", "ghostnetv2:width=0.1", *small)
+    done = command("tools/benchmark.py", "latency", "ghostnetv2:width=0.1", *small)
     assert done.returncode == 0, done.stderr
     assert "written to outputs/benchmarks/latency.json and outputs/benchmarks/latency.png" in done.stdout
     assert "ghostnetv2:width=0.1 │ fused │ 32 │" in done.stdout
@@ -88,24 +82,24 @@ def test_latency_is_measured_and_written(tmp_path: Path) -> None:
     assert (tmp_path / "outputs/benchmarks/latency.png").stat().st_size > 10_000
 
 
-def test_a_run_that_fails_is_said_in_one_line(tmp_path: Path) -> None:
-    done = command(tmp_path, "distill", "model=ghostnetv9")
+def test_a_run_that_fails_is_said_in_one_line(command: Command, tmp_path: Path) -> None:
+    done = command("tools/benchmark.py", "distill", "model=ghostnetv9")
     assert done.returncode == 1
     assert done.stderr.startswith("train.py strategy=kd model=ghostnetv9 ")
     assert "model=ghostnetv9: no model 'ghostnetv9'" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_an_unknown_measurement_is_refused(tmp_path: Path) -> None:
-    done = command(tmp_path, "reparm")
+def test_an_unknown_measurement_is_refused(command: Command, tmp_path: Path) -> None:
+    done = command("tools/benchmark.py", "reparm")
     assert done.returncode == 2
     assert "invalid choice: 'reparm'" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("what", ["strategies", "reparam", "distill", "latency"])
-def test_no_rounds_are_refused(tmp_path: Path, what: str) -> None:
-    done = command(tmp_path, what, "--repeats", "0")
+def test_no_rounds_are_refused(command: Command, tmp_path: Path, what: str) -> None:
+    done = command("tools/benchmark.py", what, "--repeats", "0")
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "--repeats 0: must be at least 1\n")
     assert not list(tmp_path.iterdir())
 

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,11 @@ from ghostlab.distill import AnswerCache
 from ghostlab.training.run import run
 from tests.conftest import ROOT, Command
 
-QUICK = ["model=timm", "model.name=test_resnet", "data.image_size=16", "trainer.accelerator=cpu"]
+QUICK = [
+    *("model=timm", "model.name=test_resnet", "trainer.accelerator=cpu"),
+    *("data.image_size=16", "data.val_fraction=0.8", "data.batch_size=128"),
+]
+IMAGES = 359
 JOB = [*QUICK, "strategy=kd+randaugment+mixup"]
 JOB += ["strategy.kd.cache=true", "strategy.kd.cache_folder=cache"]
 
@@ -25,7 +28,7 @@ JOB += ["strategy.kd.cache=true", "strategy.kd.cache_folder=cache"]
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = tmp_path_factory.mktemp("outputs")
-    run(compose([*QUICK, "trainer.max_epochs=2", f"outputs={outputs}"]))
+    run(compose([*QUICK, "trainer.max_epochs=1", f"outputs={outputs}"]))
     [result] = outputs.rglob("result.json")
     return result.parent
 
@@ -40,35 +43,37 @@ def opened(folder: Path) -> AnswerCache:
     return cache
 
 
-def test_a_cache_is_built_checked_used_and_listed(command: Command, teacher: Path, tmp_path: Path) -> None:
+def test_a_cache_is_built_checked_used_and_listed(
+    command: Command, call: Command, teacher: Path, tmp_path: Path
+) -> None:
     built = command("tools/distill_cache.py", "build", *job(teacher, 2), "data.workers=2")
     assert built.returncode == 0, built.stderr
-    assert "2 epochs of 1,437 images" in built.stdout
-    assert (tmp_path / "cache" / "answers.bin").stat().st_size == 2 * 1437 * 44
-    checked = command("tools/distill_cache.py", "check", *job(teacher, 2), "--samples", "300")
+    assert "2 epochs of 359 images" in built.stdout
+    assert (tmp_path / "cache" / "answers.bin").stat().st_size == 2 * IMAGES * 44
+    checked = call("tools/distill_cache.py", "check", *job(teacher, 2), "--samples", "300")
     assert checked.returncode == 0, checked.stderr
-    assert "answers asked again, 2,874 kept: largest difference" in checked.stdout
-    listed = command("tools/distill_cache.py", "list", ".")
-    assert "cache   top-10, 2 epochs of 1,437 images, 0.1 MB; randaugment+mixup; teacher test_resnet" in listed.stdout
-    trained = command("train.py", *job(teacher, 2))
+    assert "answers asked again, 718 kept: largest difference" in checked.stdout
+    listed = call("tools/distill_cache.py", "list", ".")
+    assert "cache   top-10, 2 epochs of 359 images, 0.0 MB; randaugment+mixup; teacher test_resnet" in listed.stdout
+    trained = call("train.py", *job(teacher, 2))
     assert trained.returncode == 0, trained.stderr
     assert "cache     answers to" not in trained.stdout
 
 
 def test_another_augmentation_is_refused_and_other_answers_do_not_pass(
-    command: Command, teacher: Path, tmp_path: Path
+    call: Command, teacher: Path, tmp_path: Path
 ) -> None:
-    assert command("tools/distill_cache.py", "build", *job(teacher, 1)).returncode == 0
+    assert call("tools/distill_cache.py", "build", *job(teacher, 1)).returncode == 0
     cache = opened(tmp_path / "cache")
-    index = np.arange(1437)
+    index = np.arange(IMAGES)
     entries = cache.read(0, index)
     entries["classes"] = np.roll(entries["classes"], 1, axis=1)
     cache.write(0, index, entries, cache.done)
-    done = command("tools/distill_cache.py", "check", *job(teacher, 1))
+    done = call("tools/distill_cache.py", "check", *job(teacher, 1))
     assert done.returncode == 1
     assert "largest difference of a probability" in done.stderr
     assert done.stderr.count("\n") == 1
-    done = command("train.py", *job(teacher, 1), "strategy.randaugment.magnitude=5")
+    done = call("train.py", *job(teacher, 1), "strategy.randaugment.magnitude=5")
     assert done.returncode == 2
     assert done.stderr == (
         "strategy.kd.cache_folder=cache: built for another run:"
@@ -76,43 +81,45 @@ def test_another_augmentation_is_refused_and_other_answers_do_not_pass(
     )
 
 
-def test_a_killed_build_goes_on_where_it_was(command: Command, teacher: Path, tmp_path: Path) -> None:
-    start = [sys.executable, str(ROOT / "tools" / "distill_cache.py"), "build", *job(teacher, 8)]
-    process = subprocess.Popen(start, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for_epochs(tmp_path / "cache", 2)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    before = opened(tmp_path / "cache").done
-    assert 2 * 1437 <= before < 8 * 1437
-    again = command("tools/distill_cache.py", "build", *job(teacher, 8))
+KILLED_BEFORE_THE_THIRD_EPOCH_COUNTS = f"""
+import os, runpy, signal
+import ghostlab.distill.cache as cache
+
+def write_text(file, text, original=cache.write_text):
+    if file.name == cache.DONE and int(text) == 3 * {IMAGES}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    original(file, text)
+
+cache.write_text = write_text
+runpy.run_path({str(ROOT / "tools" / "distill_cache.py")!r}, run_name="__main__")
+"""
+
+
+def test_a_killed_build_goes_on_where_it_was(call: Command, teacher: Path, tmp_path: Path) -> None:
+    start = [sys.executable, "-c", KILLED_BEFORE_THE_THIRD_EPOCH_COUNTS, "build", *job(teacher, 4)]
+    killed = subprocess.run(start, cwd=tmp_path, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert opened(tmp_path / "cache").done == 2 * IMAGES
+    again = call("tools/distill_cache.py", "build", *job(teacher, 4))
     assert again.returncode == 0, again.stderr
-    assert f"answers to {8 * 1437 - before:,} images" in again.stdout
-    broken = opened(tmp_path / "cache")
+    assert f"answers to {2 * IMAGES:,} images" in again.stdout
+    resumed = opened(tmp_path / "cache")
     shutil.move(tmp_path / "cache", tmp_path / "resumed")
-    assert command("tools/distill_cache.py", "build", *job(teacher, 8)).returncode == 0
-    whole, index = opened(tmp_path / "cache"), np.arange(1437)
-    broken.folder = tmp_path / "resumed"
-    for epoch in range(8):
-        assert np.array_equal(broken.read(epoch, index), whole.read(epoch, index))
+    assert call("tools/distill_cache.py", "build", *job(teacher, 4)).returncode == 0
+    whole, index = opened(tmp_path / "cache"), np.arange(IMAGES)
+    resumed.folder = tmp_path / "resumed"
+    for epoch in range(4):
+        assert np.array_equal(resumed.read(epoch, index), whole.read(epoch, index))
 
 
-def wait_for_epochs(folder: Path, epochs: int) -> None:
-    done = folder / "done.txt"
-    for _ in range(1200):
-        if done.exists() and int(done.read_text() or 0) >= epochs * 1437:
-            return
-        time.sleep(0.05)
-    raise AssertionError("the build did not begin")
-
-
-def test_a_run_without_distillation_has_no_cache(command: Command) -> None:
-    done = command("tools/distill_cache.py", "build", "strategy=ema", *QUICK)
+def test_a_run_without_distillation_has_no_cache(call: Command) -> None:
+    done = call("tools/distill_cache.py", "build", "strategy=ema", *QUICK)
     assert done.returncode == 2
     assert "strategy.kd: 'strategy' has no key 'kd'" in done.stderr
 
 
-def test_what_is_not_there_cannot_be_checked(command: Command, teacher: Path, tmp_path: Path) -> None:
-    done = command("tools/distill_cache.py", "check", *job(teacher, 1))
+def test_what_is_not_there_cannot_be_checked(call: Command, teacher: Path, tmp_path: Path) -> None:
+    done = call("tools/distill_cache.py", "check", *job(teacher, 1))
     assert (done.returncode, done.stderr) == (2, "cache: holds no cache of this run; build it first\n")
     assert not (tmp_path / "cache").exists()
 
@@ -126,6 +133,6 @@ def test_what_is_not_there_cannot_be_checked(command: Command, teacher: Path, tm
         (["check", "strategy=kd", "--tolerance", "nan"], "--tolerance=nan: must be within [0, 1]"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(command: Command, arguments: list[str], line: str) -> None:
-    done = command("tools/distill_cache.py", *arguments)
+def test_what_cannot_be_done_is_said_in_one_line(call: Command, arguments: list[str], line: str) -> None:
+    done = call("tools/distill_cache.py", *arguments)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{line}\n")

@@ -21,6 +21,7 @@ from ghostlab.errors import RunError, UsageError
 
 MakeFolder = Callable[[Mapping[str, int]], Path]
 DIGITS = DataConfig("digits", image_size=16, crop="padded", crop_padding=2, crop_pct=1.0, batch_size=128, workers=0)
+FEW = replace(DIGITS, batch_size=64, val_fraction=0.8)
 TWO_HALVES = {"train/a": 6, "train/b": 6, "val/a": 3, "val/b": 3}
 
 
@@ -85,25 +86,25 @@ RANDOM: dict[str, Any] = {
 
 
 def test_the_same_epoch_is_the_same_with_and_without_workers() -> None:
-    alone = ready(DIGITS, **RANDOM).train_dataloader()
-    helped = ready(replace(DIGITS, workers=2), **RANDOM).train_dataloader()
+    alone = ready(FEW, **RANDOM).train_dataloader()
+    helped = ready(replace(FEW, workers=2), **RANDOM).train_dataloader()
     assert helped.persistent_workers
     for number in (0, 3):  # the workers of epoch 0 are still there in epoch 3
         assert equal(epoch(alone, number), epoch(helped, number))
 
 
 def test_an_epoch_is_the_same_after_a_jump_as_after_all_epochs_before_it() -> None:
-    walked, jumped = (ready(DIGITS, **RANDOM).train_dataloader() for _ in range(2))
+    walked, jumped = (ready(FEW, **RANDOM).train_dataloader() for _ in range(2))
     for number in range(4):
         last = epoch(walked, number)
     assert equal(last, epoch(jumped, 3))
 
 
 def test_the_augmentation_of_an_image_does_not_depend_on_the_batch_size() -> None:
-    large = by_index(epoch(ready(DIGITS, **RANDOM).train_dataloader(), 0))
-    small = by_index(epoch(ready(replace(DIGITS, batch_size=7), **RANDOM).train_dataloader(), 0))
+    large = by_index(epoch(ready(FEW, **RANDOM).train_dataloader(), 0))
+    small = by_index(epoch(ready(replace(FEW, batch_size=7), **RANDOM).train_dataloader(), 0))
     both = large.keys() & small.keys()
-    assert len(both) > 1400
+    assert len(both) >= 5 * 64 - 2
     assert all(torch.equal(large[index], small[index]) for index in both)
 
 

@@ -12,15 +12,18 @@ from ghostlab.models import create_model
 from ghostlab.models.runs import open_run
 from ghostlab.training.run import run
 
-QUICK = ["data.image_size=16", "model.width=0.1", "data.workers=0", "trainer.accelerator=cpu", "strategy=kd+ema+cosine"]
-FEATURE = ["strategy.kd.kind=feature", "strategy.kd.teacher=t.pth", "strategy.kd.teacher_model=resnet10t"]
+QUICK = [
+    *("model=timm", "model.name=test_resnet", "data.image_size=16", "data.val_fraction=0.8", "data.workers=0"),
+    *("trainer.accelerator=cpu", "strategy=kd+ema+cosine"),
+]
+FEATURE = ["strategy.kd.kind=feature", "strategy.kd.teacher=t.pth", "strategy.kd.teacher_model=test_efficientnet"]
 
 
 @pytest.fixture(autouse=True)
 def a_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    torch.save(create_model("resnet10t", num_classes=10).state_dict(), "t.pth")
+    torch.save(create_model("test_efficientnet", num_classes=10).state_dict(), "t.pth")
 
 
 def saved() -> tuple[Path, dict]:
