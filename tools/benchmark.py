@@ -99,5 +99,10 @@ def latency(parser: argparse.ArgumentParser) -> Run:
 COMMANDS = {command.__name__: repeated(command) for command in (strategies, reparam, distill, latency)}
 
 
+def main(arguments: list[str]) -> int:
+    """Parse, and call one function of the package."""
+    return subcommand("tools/benchmark.py", "Measure what things cost, side by side.", COMMANDS, arguments)
+
+
 if __name__ == "__main__":
-    sys.exit(subcommand("tools/benchmark.py", "Measure what things cost, side by side.", COMMANDS, sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

@@ -73,5 +73,10 @@ COMMANDS = {
 }
 
 
+def main(arguments: list[str]) -> int:
+    """Parse, and call one function of the package."""
+    return subcommand("tools/scale.py", "Make networks deeper, wider and larger.", COMMANDS, arguments)
+
+
 if __name__ == "__main__":
-    sys.exit(subcommand("tools/scale.py", "Make networks deeper, wider and larger.", COMMANDS, sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))
