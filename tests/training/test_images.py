@@ -101,6 +101,19 @@ def test_cached_answers_are_those_to_the_images_of_the_step(
     assert max(differences) < 1e-3
 
 
+def test_the_last_stage_is_tried_with_cached_answers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Any] = []
+    original = Rehearsal._step
+
+    def noted(self: Rehearsal, *given: Any) -> None:
+        original(self, *given)
+        tried.append(self)
+
+    monkeypatch.setattr(Rehearsal, "_step", noted)
+    assert train("kd+progressive")["status"] == "finished"
+    assert len(tried) == 1
+
+
 def test_a_wrong_image_would_be_noticed(differences: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     train("kd")
     monkeypatch.setattr(AnswerCache, "seeds", lambda self, epoch, index: index)
