@@ -64,7 +64,8 @@ def start_from(
     weights = from_official(weights)
     trial = adopt_layout(copy.deepcopy(model), weights)
     if _norms_lost(trial) > _norms_lost(model):
-        raise UsageError("a fused network, without the batch norms that training needs; give its run folder")
+        fused = "a fused network, without the batch norms that training needs; give its run folder"
+        raise UsageError(_difference(run, options) or fused)
     head = head_of(model) if _other_classes(model, weights, run, class_names) else None
     try:
         put(trial, weights, "it", head)

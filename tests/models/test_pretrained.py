@@ -154,6 +154,7 @@ class TestRefusals:
         [
             param({"width": 0.2}, r"^another network, a run with model\.width=0\.1 where model\.width=0\.2 is here$"),
             param({"name": "ghostnetv1"}, r"a run with model\.name=ghostnetv2 where model\.name=ghostnetv1 is here$"),
+            param({"name": "mobilenetv2"}, r"a run with model\.name=ghostnetv2 where model\.name=mobilenetv2 is here$"),
             param({"name": "ghostnetv3"}, r"^weights without the branches of this model"),
         ],
         ids=lambda value: next(iter(value), "") if isinstance(value, dict) else "",

@@ -175,7 +175,7 @@ def test_too_little_memory_for_the_last_stage_is_said_before_the_first_epoch(mon
 
 def test_a_run_without_stages_tries_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal.Rehearsal, "_step", lambda *given: pytest.fail("tried"))
-    run(compose([*JOB[:8], "trainer.max_epochs=1", "strategy=mixup"]))
+    assert run(compose([*JOB[:8], "trainer.max_epochs=1", "strategy=mixup"]))["status"] == "finished"
 
 
 def test_more_stages_than_epochs_are_refused_before_there_is_a_folder() -> None:
