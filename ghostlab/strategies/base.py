@@ -46,7 +46,7 @@ class Task:
 class Stage:
     """A part of a run, from the epoch ``start`` (counted from 0) to the next one's.
 
-    Training images have ``image_size`` pixels a side; ``strengths`` replaces those of ``Task`` that it names.
+    Training images have ``image_size`` pixels a side; ``strengths`` are the values, in this part, of those in ``Task``.
     """
 
     start: int

@@ -109,7 +109,7 @@ class Progressive(Strategy):
         first, last = self._planned[0].strengths, self._planned[-1].strengths
         begins = "/".join(str(stage.start + 1) for stage in self._planned)
         sizes = "/".join(str(stage.image_size) for stage in self._planned)
-        grown = "".join(f", {key} {first[key]:g} to {last[key]:g}" for key in first if first[key] != last[key])
+        grown = "".join(f", {key} {first[key]:.3g} to {last[key]:.3g}" for key in first if first[key] != last[key])
         return f"{self.stages} stages ({self.schedule}) of {sizes} px from epochs {begins}{grown}"
 
     def _listed(self, knob: str) -> list[Any]:

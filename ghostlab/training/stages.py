@@ -65,7 +65,7 @@ class Stages:
 
 
 def _part(stage: Stage, strategies: Sequence[Strategy], task: Task) -> Part:
-    then = replace(task, image_size=stage.image_size, strengths={**task.strengths, **stage.strengths})
+    then = replace(task, image_size=stage.image_size)
     active = [strategy for s in strategies if (strategy := s.at(stage.strengths)) is not None]
     images = [t for s in active for t in s.image_transforms(then)]
     tensors = [t for s in active for t in s.tensor_transforms(then)]
