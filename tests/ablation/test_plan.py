@@ -1,0 +1,56 @@
+"""The plan on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ghostlab.ablation.plan import Comparison, Plan, Row, Table, read_plan, write_plan
+from ghostlab.errors import UsageError
+
+PLAN = Plan(
+    "add_one",
+    "python train.py -m experiment=ablation strategy=kd",
+    Path("outputs"),
+    [
+        Table(
+            "eurosat  ghostnetv2",
+            ["data=eurosat"],
+            [
+                Row("baseline", "baseline", ["strategy=baseline"], "0123abcd", {0: "a/seed0", 1: "a/seed1"}),
+                Row("kd", "kd", ["strategy=kd"], "4567abcd", {0: "b/seed0", 1: "b/seed1"}),
+            ],
+            [Comparison("kd", "baseline", "kd")],
+        )
+    ],
+)
+
+
+def test_a_plan_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_plan(Path("outputs/ablation/one"), PLAN)
+    read = read_plan(Path("outputs/ablation/one"))
+    assert read is not None
+    assert read.tables == PLAN.tables
+    assert read.outputs.resolve() == Path("outputs").resolve()
+
+
+def test_the_plan_moves_with_the_folder_of_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_plan(Path("outputs/ablation/one"), PLAN)
+    Path("outputs").rename("elsewhere")
+    read = read_plan(tmp_path / "elsewhere/ablation/one")
+    assert read is not None
+    assert read.outputs.resolve() == tmp_path / "elsewhere"
+
+
+def test_a_folder_without_a_plan_has_none(tmp_path: Path) -> None:
+    assert read_plan(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"tables": [{"rows": 3}]}', '{"tables": [3]}'])
+def test_a_damaged_plan_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(UsageError, match=r"plan\.json: not the plan of an ablation"):
+        read_plan(tmp_path)
