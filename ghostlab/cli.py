@@ -7,16 +7,16 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ghostlab.config.compose import CONF, VERSION_BASE
 from ghostlab.config.messages import exit_code, one_line
 from ghostlab.config.plus import register
-from ghostlab.config.sweep import late, teach_sweeper
-from ghostlab.errors import GhostlabError, RunError, UsageError
+from ghostlab.config.sweep import late
+from ghostlab.errors import RunError, UsageError
 
 __all__ = ["Run", "guarded", "hydra_command", "subcommand"]
 
@@ -67,20 +67,36 @@ def hydra_command(task: Callable[[DictConfig], object], arguments: list[str]) ->
     for argument in arguments:
         if argument.startswith(("+strategy=", "++strategy=")):
             raise UsageError(f"{argument}: strategies are joined by '+' in one value, as in strategy=kd+reparam")
-    failures: list[tuple[str, GhostlabError]] = []
-
-    def job(cfg: DictConfig) -> None:
-        try:
-            task(cfg)
-        except GhostlabError as error:
-            failures.append((" ".join(HydraConfig.get().overrides.task), error))
-
     register()
-    teach_sweeper()
     if {"-m", "--multirun"} & {*arguments}:
-        sys.argv[1:] = map(late, arguments)
+        _sweep(task, arguments)
+    else:
+        _hydra(lambda cfg: task(_single(cfg)))
+
+
+def _single(cfg: DictConfig) -> DictConfig:
+    if "ablation" in cfg:
+        raise UsageError(f"ablation={cfg.ablation.design}: an ablation is a sweep, python train.py -m ...")
+    return cfg
+
+
+def _sweep(task: Callable[[DictConfig], object], arguments: list[str]) -> None:
+    from ghostlab.ablation.sweep import Sweep
+    from ghostlab.ablation.worker import work
+
+    sweep = Sweep(["python", Path(sys.argv[0]).name, *arguments])
+    sweep.attach()
+    sys.argv[1:] = map(late, arguments)
+    try:
+        _hydra(lambda cfg: work(task, cfg, sweep.progress))
+    except Exception as error:
+        if exit_code(error) is not None or not sweep.progress.todo:
+            raise
+        # A launcher's process was killed, or its cluster gave up.
+        why = f"{type(error).__name__}: {one_line(error)}"
+        raise RunError(f"the launcher stopped ({why}); the same command goes on from there") from error
+    sweep.end()
+
+
+def _hydra(job: Callable[[DictConfig], object]) -> None:
     hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="config")(job)()
-    if len(failures) == 1:
-        raise failures[0][1]
-    if failures:
-        raise RunError(f"{len(failures)} runs failed: " + "; ".join(f"[{job}] {error}" for job, error in failures))
