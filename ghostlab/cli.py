@@ -16,7 +16,7 @@ from ghostlab.config.compose import CONF, VERSION_BASE
 from ghostlab.config.messages import exit_code, one_line
 from ghostlab.config.plus import register
 from ghostlab.config.sweep import late
-from ghostlab.errors import RunError, UsageError
+from ghostlab.errors import GhostlabError, RunError, UsageError
 
 __all__ = ["Run", "guarded", "hydra_command", "subcommand"]
 
@@ -71,13 +71,23 @@ def hydra_command(task: Callable[[DictConfig], object], arguments: list[str]) ->
     if {"-m", "--multirun"} & {*arguments}:
         _sweep(task, arguments)
     else:
-        _hydra(lambda cfg: task(_single(cfg)))
+        _once(task)
 
 
-def _single(cfg: DictConfig) -> DictConfig:
-    if "ablation" in cfg:
-        raise UsageError(f"ablation={cfg.ablation.design}: an ablation is a sweep, python train.py -m ...")
-    return cfg
+def _once(task: Callable[[DictConfig], object]) -> None:
+    errors: list[GhostlabError] = []
+
+    def job(cfg: DictConfig) -> None:
+        try:
+            if "ablation" in cfg:
+                raise UsageError(f"ablation={cfg.ablation.design}: an ablation is a sweep, python train.py -m ...")
+            task(cfg)
+        except GhostlabError as error:  # of which Hydra would print more than its one line
+            errors.append(error)
+
+    _hydra(job)
+    if errors:
+        raise errors[0]
 
 
 def _sweep(task: Callable[[DictConfig], object], arguments: list[str]) -> None:

@@ -144,9 +144,7 @@ def _refuse_equal(rows: Iterable[Row]) -> None:
 def _refuse_several_references(comparisons: Iterable[Comparison], rows: Mapping[str, Row]) -> None:
     for one in comparisons:
         if one.reference not in rows:
-            raise UsageError(
-                f"ablation.reference={one.reference}: several rows, with swept values; name one of {[*rows]}"
-            )
+            raise UsageError(f"ablation.reference={one.reference}: the reference may not have several values")
 
 
 def _title(common: Sequence[str], rest: Choices, cfg: Any) -> str:

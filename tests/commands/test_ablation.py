@@ -38,7 +38,7 @@ def test_the_plan_comes_first_and_grows_with_the_seeds(call: Command, tmp_path: 
 
 
 def test_a_run_that_fails_is_named_at_the_end_and_tried_again(call: Command, tmp_path: Path) -> None:
-    rows = "ablation.rows={bad: [optimizer.lr=1e30], good: [optimizer.lr=0.01]}"
+    rows = "ablation.rows={bad:['optimizer.lr=1e30'],good:['optimizer.lr=0.01']}"
     sweep = ["-m", "ablation=list", rows, "optimizer=sgd", *QUICK]
     done = call("train.py", *sweep)
     assert done.returncode == 1
