@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from ghostlab.config.compose import CONF, VERSION_BASE
 from ghostlab.config.messages import exit_code, one_line
 from ghostlab.config.plus import register
-from ghostlab.config.sweep import late
+from ghostlab.config.sweep import apart, late
 from ghostlab.errors import GhostlabError, RunError, UsageError
 
 __all__ = ["Run", "guarded", "hydra_command", "subcommand"]
@@ -79,9 +79,10 @@ def _once(task: Callable[[DictConfig], object]) -> None:
 
     def job(cfg: DictConfig) -> None:
         try:
-            if "ablation" in cfg:
-                raise UsageError(f"ablation={cfg.ablation.design}: an ablation is a sweep, python train.py -m ...")
-            task(cfg)
+            own, ablation = apart(cfg)
+            if ablation:
+                raise UsageError(f"ablation={ablation.design}: an ablation is a sweep, python train.py -m ...")
+            task(own)
         except GhostlabError as error:  # of which Hydra would print more than its one line
             errors.append(error)
 

@@ -22,13 +22,14 @@ Choices = Mapping[str, Sequence[str]]
 
 @dataclass
 class Wanted:
-    """``conf/ablation``: ``base``, ``rows`` and ``reference`` belong to some of the designs only."""
+    """``conf/ablation``: ``base``, ``rows`` and ``reference`` belong to some of the designs only; ``compare`` has one
+    row or a list of rows for each of its keys."""
 
     design: str
     base: str = "baseline"
     rows: dict[str, list[str]] | None = None
     reference: str | None = None
-    compare: dict[str, str] = field(default_factory=dict)
+    compare: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.design not in (*DESIGNS, "list"):
@@ -115,7 +116,7 @@ def _table(common: Sequence[str], rest: Choices, cells: Sequence[_Cell], wanted:
             comparisons[name] = Comparison(name, cell.variant.reference, subject, cell.variant.removed)
     _refuse_equal(rows.values())
     _refuse_several_references(comparisons.values(), rows)
-    direct = [_direct(row, reference, rows) for row, reference in wanted.compare.items()]
+    direct = [_direct(row, other, rows) for row, given in wanted.compare.items() for other in _listed(given)]
     return Table(
         _title(common, rest, cells[0].job.cfg), list(common), [*rows.values()], [*comparisons.values(), *direct]
     )
@@ -124,6 +125,10 @@ def _table(common: Sequence[str], rest: Choices, cells: Sequence[_Cell], wanted:
 def _name(cell: _Cell, name: str | None = None) -> str:
     """The variant's, and the values by which it differs from others of it: ``reparam branches=2``."""
     return " ".join([name or cell.variant.name, *(value.rpartition(".")[2] for value in cell.values)])
+
+
+def _listed(given: Any) -> list[str]:
+    return [str(one) for one in given] if isinstance(given, list) else [str(given)]
 
 
 def _direct(row: str, reference: str, rows: Mapping[str, Row]) -> Comparison:

@@ -10,12 +10,12 @@ from pathlib import Path
 from filelock import FileLock
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from ghostlab.ablation.arrange import Wanted, arrange
 from ghostlab.ablation.plan import Plan, Table, keep_plan
 from ghostlab.ablation.progress import Progress, failure, finished
-from ghostlab.config.sweep import Job, choices, composed, distinct, is_knob
+from ghostlab.config.sweep import Job, apart, choices, distinct
 from ghostlab.errors import RunError
 from ghostlab.training.processes import refuse_several_processes
 from ghostlab.training.progress import duration
@@ -46,7 +46,7 @@ class Sweep:
     def split(self, config: DictConfig, given: Mapping[str, Sequence[str]], size: int | None) -> list[list[list[str]]]:
         """The overrides of every job that is still to be done, in batches of ``size`` (None: one), after the plan is
         checked and shown; raises ``UsageError`` at the first mistake in any of them."""
-        jobs, tables = _planned(given)
+        jobs, tables = _planned(given, config)
         for job in jobs:
             refuse_several_processes(parse(job.cfg).trainer)
         todo = [job for job in jobs if job.cfg.force or not finished(job.folder)]
@@ -76,19 +76,17 @@ class Sweep:
             )
 
 
-def _planned(given: Mapping[str, Sequence[str]]) -> tuple[list[Job], list[Table]]:
+def _planned(given: Mapping[str, Sequence[str]], config: DictConfig) -> tuple[list[Job], list[Table]]:
     """The runs, and the tables of an ablation where one is wanted."""
-    base = [values[0] for key, values in given.items() if key != "strategy" and not is_knob(values[0])]
-    node = composed(base).get("ablation")
+    base, node = apart(config)
     if node is None:
         return distinct(given), []
-    rest = {key: values for key, values in given.items() if not key.startswith("ablation")}
+    rest = {key: values for key, values in given.items() if key != "ablation" and not key.startswith("ablation.")}
     if list(rest.get("experiment", [])) == ["experiment=ablation"]:
         del rest["experiment"]
-    if "experiment" in rest:  # which may bring the ablation along; its runs have none
-        rest["ablation"] = ["ablation=null"]
-    wanted = typed(Wanted, OmegaConf.create(node), "ablation")
-    return arrange(rest, wanted, Path(composed(base).outputs))
+    if "experiment" in rest:
+        rest["ablation.design"] = ["ablation.design=null"]  # the experiment may bring one along, which no run has
+    return arrange(rest, typed(Wanted, node, "ablation"), Path(base.outputs))
 
 
 def _at_once(config: DictConfig) -> int:

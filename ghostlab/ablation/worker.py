@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from ghostlab.ablation.progress import ERROR, Progress, finished
 from ghostlab.config.identity import run_folder
 from ghostlab.config.messages import one_line
+from ghostlab.config.sweep import apart
 from ghostlab.errors import BusyError
 from ghostlab.files import write_text
 from ghostlab.training.processes import refuse_several_processes
@@ -32,6 +33,7 @@ def work(task: Callable[[DictConfig], object], cfg: DictConfig, progress: Progre
     A job that another sweep is doing is left to it. A sweeper that waits for the value of each run gets the error.
     """
     hydra = HydraConfig.get()
+    cfg, _ = apart(cfg)
     overrides, folder = list(hydra.overrides.task), run_folder(cfg)
     planned = str(hydra.sweeper._target_).endswith(".BasicSweeper")
     number = f"run {int(hydra.job.num) + 1}" + (f"/{len(progress.todo)}" if progress.todo else "")

@@ -12,14 +12,14 @@ from typing import NamedTuple
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from ghostlab.config.compose import compose
 from ghostlab.config.identity import run_folder
 from ghostlab.errors import UsageError, nearest
 from ghostlab.strategies.registry import STRATEGIES
 
-__all__ = ["Job", "choices", "composed", "distinct", "is_knob", "late", "refuse_unused", "relevant"]
+__all__ = ["Job", "apart", "choices", "composed", "distinct", "is_knob", "late", "refuse_unused", "relevant"]
 
 _split = BasicSweeper.split_arguments  # as it is in Hydra; the sweep puts its own in its place
 KNOB = re.compile(r"strategy\.(\w+)\.[^=]*=")
@@ -72,12 +72,20 @@ def relevant(combination: Sequence[str]) -> tuple[str, ...]:
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
-    """Their configuration; one that differs in nothing but the seed is not composed again."""
+    """The configuration of a run; one that differs in nothing but the seed is not composed again."""
     seeds = [found[1] for override in overrides if (found := SEED.fullmatch(override))]
-    cfg = _composed(tuple(override for override in overrides if not SEED.fullmatch(override))).copy()
+    cfg, _ = apart(_composed(tuple(override for override in overrides if not SEED.fullmatch(override))))
     if seeds:
         cfg.seed = int(seeds[-1])
     return cfg
+
+
+def apart(cfg: DictConfig) -> tuple[DictConfig, DictConfig | None]:
+    """The configuration of a run, and that of the ablation to which it may belong, which is no part of it."""
+    own = cfg.copy()
+    with open_dict(own):
+        ablation = own.pop("ablation", None)
+    return own, ablation if ablation and ablation.get("design") else None
 
 
 def is_knob(override: str) -> bool:
