@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -51,7 +52,8 @@ class Sweep:
             refuse_several_processes(parse(job.cfg).trainer)
         todo = [job for job in jobs if job.cfg.force or not finished(job.folder)]
         shared = frozenset.intersection(*(frozenset(job.overrides) for job in jobs))
-        self.progress = Progress([job.folder for job in jobs], [job.folder for job in todo], _at_once(config), shared)
+        at_once = max(1, min(_at_once(config.hydra.launcher), len(todo)))
+        self.progress = Progress([job.folder for job in jobs], [job.folder for job in todo], at_once, shared)
         if tables:
             outputs, design = Path(jobs[0].cfg.outputs), config.ablation.design
             self.report = keep_plan(outputs / "ablation", Plan(design, self.command, outputs, tables))
@@ -89,11 +91,14 @@ def _planned(given: Mapping[str, Sequence[str]], config: DictConfig) -> tuple[li
     return arrange(rest, typed(Wanted, node, "ablation"), Path(base.outputs))
 
 
-def _at_once(config: DictConfig) -> int:
-    """How many runs the launcher trains at a time."""
-    launcher = config.hydra.launcher
-    wanted = int(launcher.get("n_jobs") or launcher.get("array_parallelism") or 1)
-    return wanted if wanted > 0 else os.cpu_count() or 1
+def _at_once(launcher: DictConfig) -> int:
+    """How many runs a launcher trains at the same time: Hydra's own one, joblib's as many as it is told or has cores,
+    submitit's all at once where its cluster sets no limit."""
+    name = str(launcher._target_).rpartition(".")[2]
+    if name == "BasicLauncher":
+        return 1
+    wanted = launcher.get("n_jobs") or launcher.get("array_parallelism") or sys.maxsize
+    return int(wanted) if int(wanted) > 0 else os.cpu_count() or 1
 
 
 def _show(jobs: Sequence[Job], tables: Sequence[Table], progress: Progress) -> None:

@@ -59,7 +59,7 @@ def work(task: Callable[[DictConfig], object], cfg: DictConfig, progress: Progre
 
 def _before(number: str, overrides: list[str], progress: Progress) -> None:
     own = shlex.join(override for override in overrides if override not in progress.shared)
-    say(f"\n{number}  {own}" + ("" if progress.parallel > 1 else _left(progress)))
+    say(f"{number}  {own}" if progress.parallel > 1 else f"\n{number}  {own}{_left(progress)}")
 
 
 def _left(progress: Progress) -> str:

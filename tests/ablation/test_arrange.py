@@ -68,7 +68,9 @@ def test_what_is_left_out_is_the_subject() -> None:
 
 def test_a_list_has_the_rows_that_it_names() -> None:
     rows = {"plain": ["strategy=baseline"], "kd, tau 4": ["strategy=kd", "strategy.kd.tau=4"], "ema": ["strategy=ema"]}
-    _, [table] = arranged("seed=0", design="list", rows=rows, reference="plain", compare={"ema": ["plain", "kd, tau 4"]})
+    _, [table] = arranged(
+        "seed=0", design="list", rows=rows, reference="plain", compare={"ema": ["plain", "kd, tau 4"]}
+    )
     assert [row.name for row in table.rows] == list(rows)
     assert table.rows[1].overrides == rows["kd, tau 4"]
     assert table.comparisons[-2:] == [Comparison("ema", "plain", "ema"), Comparison("ema", "kd, tau 4", "ema")]
