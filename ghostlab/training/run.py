@@ -207,7 +207,8 @@ def _alone_in(folder: Path, wait: bool) -> Iterator[None]:
         return
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", timeout=-1 if wait else 0):
+        # A report that looks which runs are being trained holds a lock for a moment, too.
+        with FileLock(folder / ".lock", timeout=-1 if wait else 1):
             yield
     except Timeout:
         raise BusyError(f"{folder} is being trained by another process") from None
