@@ -24,6 +24,8 @@ NOT_IDENTITY = (
     "seed",
     "data.workers",
     "data.eval_batch_size",
+    "data.decoded",
+    "data.decoded_gib",
     "data.download",
     "data.num_classes",
     "data.class_names",
