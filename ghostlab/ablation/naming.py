@@ -53,7 +53,9 @@ def _distinguished(names: Sequence[str], settings: Sequence[Config], between: st
         alike = [theirs for other, theirs in zip(names, settings, strict=True) if other == name]
         keys = _differing(alike)
         last = [key.rpartition(".")[2] for key in keys]
-        short = [one if last.count(one) == 1 else key.removeprefix("strategy.") for one, key in zip(last, keys, strict=True)]
+        short = [
+            one if last.count(one) == 1 else key.removeprefix("strategy.") for one, key in zip(last, keys, strict=True)
+        ]
         told.append(between.join([name, *(f"{one}={_value(own, key)}" for one, key in zip(short, keys, strict=True))]))
     return told
 
