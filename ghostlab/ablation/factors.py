@@ -78,7 +78,7 @@ def _strategies(rows: Mapping[Context, Row]) -> list[str]:
 
 def _contexts(rows: Mapping[Context, Row], chosen: tuple[str, ...], top1: Samples) -> list[Contrast]:
     """The contrasts of all contexts of the chosen strategies; those without any finished run are left out."""
-    found = []
+    found: list[Contrast] = []
     for context in rows:
         if context & set(chosen):
             continue

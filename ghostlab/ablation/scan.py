@@ -65,7 +65,7 @@ def _rows(group: Found) -> list[Row]:
 
 
 def _row(name: str, kind: Found) -> Row:
-    runs = {config["seed"]: place for place, config in reversed(kind.items())}
+    runs = {config["seed"]: place for place, config in reversed([*kind.items()])}
     config = _first(kind)
     return Row(name, strategy_of(config), row_overrides(config), _digits(config), dict(sorted(runs.items())))
 

@@ -77,8 +77,8 @@ def paired(differences: Sequence[float], step: float) -> Difference | None:
     if len(differences) < 2:
         return Difference(float(differences[0]), 1) if differences else None
     mean, half, p = (float(value) for value in paired_t(differences, step))
-    interval = (mean - half, mean + half) if half else (None, None)
-    return Difference(mean, len(differences), *interval, p)
+    low, high = (mean - half, mean + half) if half else (None, None)
+    return Difference(mean, len(differences), low, high, p)
 
 
 def more_seeds(mean: float, sd: float, seeds: int, level: float) -> int | None:

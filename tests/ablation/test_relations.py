@@ -100,5 +100,5 @@ def test_what_cannot_be_compared_is_refused(pair: str, message: str) -> None:
 
 
 def test_an_unknown_reference_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UsageError, match="--reference basline: no row 'basline'; did you mean 'baseline'?"):
+    with pytest.raises(UsageError, match=r"--reference basline: no row 'basline'; did you mean 'baseline'\?"):
         with_reference(plan("baseline", "kd"), "basline")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.ablation.runs import planned
-from tests.conftest import Command
 from tests.commands.test_sweep import QUICK
+from tests.conftest import Command
 
 TOP1: dict[str, list[float | None]] = {
     "baseline": [50.0, 51.0, 52.0],
