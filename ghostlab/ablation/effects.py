@@ -50,7 +50,7 @@ def method(table: Table) -> str:
     return (
         "Paired t-test over seeds, two-sided; the interval is that of each row alone, p is corrected by Holm's method"
         f" for {family} comparison{'s' * (family > 1)} in this table. A verdict needs corrected p < {LEVEL:g}: with"
-        f" {seeds} seeds a mean difference of {least_effect(seeds, family):.1f} or more of its standard deviations."
+        f" {seeds} seeds, a mean difference of at least {least_effect(seeds, family):.1f} of its standard deviations."
     )
 
 

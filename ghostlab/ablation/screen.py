@@ -11,7 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ghostlab.ablation.summary import Report, Section
-from ghostlab.ablation.table import EFFECT_COLUMNS, columns, effect_cells, interaction_cells, one_line
+from ghostlab.ablation.table import (
+    EFFECT_COLUMNS,
+    columns,
+    direct_cells,
+    effect_cells,
+    interaction_cells,
+    one_line,
+    others_line,
+)
 
 __all__ = ["show"]
 
@@ -25,7 +33,7 @@ def show(report: Report, console: Console) -> None:
         console.print(_fitting(section, console))
         for table in _beside(section):
             console.print(table)
-        for line in (section.method, *section.notes, *_others(section)):
+        for line in (section.method, *section.notes, *others_line(section)):
             console.print(Text(one_line(line)))
         console.print()
 
@@ -57,18 +65,18 @@ def _table(section: Section, limit: int) -> Table:
 
 def _beside(section: Section) -> list[Table]:
     tables = []
-    for title, effects in (("compared directly", section.direct), ("on average over all others", section.main)):
-        if effects:
-            table = _titled(title, "", EFFECT_COLUMNS)
-            for one in effects:
-                name = one.subject if effects is section.main else f"{one.row} against {one.reference}"
-                table.add_row(_name(name), *map(Text, effect_cells(one)), style=COLORS.get(one.verdict))
-            tables.append(table)
+    if section.direct:
+        tables.append(_titled("compared directly", "", EFFECT_COLUMNS))
+        for one in section.direct:
+            tables[-1].add_row(_name(f"{one.row} against {one.reference}"), *map(Text, direct_cells(one)))
+    if section.main:
+        tables.append(_titled("on average over all others", "", EFFECT_COLUMNS))
+        for one in section.main:
+            tables[-1].add_row(_name(one.subject), *map(Text, effect_cells(one)), style=COLORS.get(one.verdict))
     if section.interactions:
-        table = _titled("together, beyond the sum of both", "", EFFECT_COLUMNS[:-1])
+        tables.append(_titled("together, beyond the sum of both", "", EFFECT_COLUMNS[:-1]))
         for pair in section.interactions:
-            table.add_row(_name(" with ".join(pair.strategies)), *map(Text, interaction_cells(pair)))
-        tables.append(table)
+            tables[-1].add_row(_name(" with ".join(pair.strategies)), *map(Text, interaction_cells(pair)))
     return tables
 
 
@@ -87,10 +95,3 @@ def _two_lines(title: str) -> str:
 
 def _name(name: str) -> Text:
     return Text(one_line(name))
-
-
-def _others(section: Section) -> list[str]:
-    if not section.others:
-        return []
-    named = ", ".join(section.others[:3]) + (", ..." if len(section.others) > 3 else "")
-    return [f"Not in this table, other configurations: {len(section.others)} runs ({named})."]

@@ -50,6 +50,7 @@ def _open(folder: Path) -> Scan:
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; give one with run folders below it, such as outputs/digits")
     if plan := read_plan(folder):
+        _check(plan, folder)
         return Scan(plan, _beside(plan), [])
     found = scan(folder, f"python tools/report.py {shlex.quote(str(folder))}")
     if not found.plan.tables:
@@ -57,6 +58,14 @@ def _open(folder: Path) -> Scan:
         alone = f"nothing to compare among its {runs} runs: no two differ in nothing but strategies and seed"
         raise UsageError(f"{folder}: {alone if runs else 'no runs below it'}")
     return found
+
+
+def _check(plan: Plan, folder: Path) -> None:
+    """Raise ``UsageError`` for a plan that compares what it does not have."""
+    rows = [[row.name for row in table.rows] for table in plan.tables]
+    named = [{name for one in table.comparisons for name in (one.row, one.reference)} for table in plan.tables]
+    if not rows or not all(own and one <= {*own} for own, one in zip(rows, named, strict=True)):
+        raise UsageError(f"{folder / 'plan.json'}: has no rows, or compares rows that it does not have")
 
 
 def _beside(plan: Plan) -> list[str]:

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from ghostlab.ablation.summary import MANY_SEEDS, Difference, Effect, Interaction, Line, Section
 from ghostlab.quantities import quantity
 
-__all__ = ["Column", "columns", "effect_cells", "interaction_cells", "one_line", "said", "seeds_of"]
+__all__ = [
+    "EFFECT_COLUMNS",
+    "Column",
+    "columns",
+    "direct_cells",
+    "effect_cells",
+    "interaction_cells",
+    "one_line",
+    "others_line",
+    "said",
+    "seeds_of",
+]
 
 NONE = "-"
 
@@ -55,6 +66,12 @@ def effect_cells(effect: Effect) -> list[str]:
     ]
 
 
+def direct_cells(effect: Effect) -> list[str]:
+    """A comparison of two rows, of which neither is the reference of the table, under ``EFFECT_COLUMNS``."""
+    *difference, verdict, more = effect_cells(effect)
+    return [*difference, {"helps": "better", "hurts": "worse"}.get(effect.verdict, verdict), more]
+
+
 def interaction_cells(one: Interaction) -> list[str]:
     """An interaction under ``EFFECT_COLUMNS`` but for the last."""
     verdict = one.verdict if one.verdict != "no seeds" else _too_few(one.difference)
@@ -62,10 +79,19 @@ def interaction_cells(one: Interaction) -> list[str]:
 
 
 def said(effect: Effect) -> str:
-    """A verdict in words: ``kd helps``, ``undecided``, ``one seed``."""
+    """A verdict in words: ``helps``, ``kd helps`` where the row is not called kd, ``undecided``, ``one seed``."""
     if effect.verdict in ("helps", "hurts"):
-        return f"{one_line(effect.subject)} {effect.verdict}"
+        return effect.verdict if effect.subject == effect.row else f"{one_line(effect.subject)} {effect.verdict}"
     return effect.verdict if effect.verdict == "undecided" else _too_few(effect.difference)
+
+
+def others_line(section: Section) -> list[str]:
+    """That there are other configurations, with the first of them; nothing where there are none."""
+    if not section.others:
+        return []
+    named = ", ".join(section.others[:3]) + (", ..." if len(section.others) > 3 else "")
+    runs = f"{len(section.others)} run{'s' * (len(section.others) > 1)}"
+    return [f"Not in this table, as their configurations differ otherwise: {runs} ({named})."]
 
 
 def seeds_of(line: Line) -> int:

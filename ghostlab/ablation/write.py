@@ -8,17 +8,31 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ghostlab.ablation.summary import Effect, Line, Report, Section
-from ghostlab.ablation.table import EFFECT_COLUMNS, columns, effect_cells, interaction_cells, one_line, said, seeds_of
+from ghostlab.ablation.summary import Line, Report, Section
+from ghostlab.ablation.table import (
+    EFFECT_COLUMNS,
+    columns,
+    direct_cells,
+    effect_cells,
+    interaction_cells,
+    one_line,
+    others_line,
+    seeds_of,
+)
 from ghostlab.files import write_text
 
 __all__ = ["csv_text", "markdown", "write_report"]
 
+LEGEND = (
+    "Train time and memory are relative to the reference's, over the seeds that both have on the same device; latency"
+    " is that of one image on one CPU thread (median), and more seeds an estimate of what a verdict with 80 % power takes."
+)
 SPECIAL = re.compile(r"([\\`*\[\]<>|])")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 CSV_COLUMNS = (
     *("table", "strategy", "joins", "finished", "runs", "top1", "top1_sd", "top1_raw", "top1_ema"),
-    *("against", "difference", "low", "high", "pairs", "p", "p_corrected", "verdict", "more_seeds"),
+    *("against", "subject", "removed", "difference", "low", "high", "pairs", "p", "p_corrected", "verdict"),
+    "more_seeds",
     *("seconds", "time_ratio", "memory_ratio", "params_deploy", "macs_deploy", "latency_ms"),
 )
 
@@ -34,15 +48,17 @@ def write_report(report: Report, refresh: int | None = None) -> None:
 
 def markdown(report: Report) -> str:
     """All tables in Markdown, with what was tested and the command that repeats it."""
-    lines = [f"# {report.finished} of {report.total} runs", "", f"`{one_line(report.command).replace('`', '')}`"]
+    lines = [
+        f"# {report.finished} of {report.total} runs finished",
+        "",
+        f"`{one_line(report.command).replace('`', '')}`",
+    ]
     for section in report.sections:
         lines += ["", f"## {_escaped(section.title)}", "", section.method, "", *_rows(section)]
-        lines += _effects("Compared directly", [(f"{one.row} against {one.reference}", one) for one in section.direct])
-        lines += _effects("On average over all others", [(one.subject, one) for one in section.main])
-        lines += _interactions(section)
-        notes = [*section.notes, *(f"Another configuration: {run}" for run in section.others)]
+        lines += _beside(section)
+        notes = [*section.notes, *others_line(section)]
         lines += ["", *(f"- {_escaped(note)}" for note in notes)] if notes else []
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", LEGEND]) + "\n"
 
 
 def csv_text(report: Report) -> str:
@@ -61,17 +77,20 @@ def _rows(section: Section) -> Iterator[str]:
         yield _row([line.name, *(column.cell(line) for column in shown)])
 
 
-def _effects(title: str, effects: Sequence[tuple[str, Effect]]) -> list[str]:
-    if not effects:
-        return []
-    return ["", *_header([title, *EFFECT_COLUMNS]), *(_row([name, *effect_cells(one)]) for name, one in effects)]
+def _beside(section: Section) -> list[str]:
+    """The tables of direct comparisons, main effects and interactions, as far as there are any."""
+    direct = [[f"{one.row} against {one.reference}", *direct_cells(one)] for one in section.direct]
+    main = [[one.subject, *effect_cells(one)] for one in section.main]
+    pairs = [[" with ".join(one.strategies), *interaction_cells(one)] for one in section.interactions]
+    return [
+        *_more_rows("Compared directly", EFFECT_COLUMNS, direct),
+        *_more_rows("On average over all others", EFFECT_COLUMNS, main),
+        *_more_rows("Together, beyond the sum of both", EFFECT_COLUMNS[:-1], pairs),
+    ]
 
 
-def _interactions(section: Section) -> list[str]:
-    if not section.interactions:
-        return []
-    rows = [_row([" with ".join(one.strategies), *interaction_cells(one)]) for one in section.interactions]
-    return ["", *_header(["Together, beyond the sum of both", *EFFECT_COLUMNS[:-1]]), *rows]
+def _more_rows(title: str, columns: Sequence[str], rows: Sequence[list[str]]) -> list[str]:
+    return ["", *_header([title, *columns]), *map(_row, rows)] if rows else []
 
 
 def _header(cells: Sequence[str]) -> list[str]:
@@ -90,12 +109,12 @@ def _csv_row(section: Section, line: Line) -> list[Any]:
     effect = line.effect
     found = effect.difference if effect else None
     difference = [found.mean, found.low, found.high, found.seeds, found.p] if found else [None] * 5
-    tested = [effect.adjusted, _cell(said(effect)), effect.more_seeds] if effect else [None] * 3
+    tested = [effect.adjusted, effect.verdict, effect.more_seeds] if effect else [None] * 3
     names = [_cell(section.title), _cell(line.name), _cell(line.strategy)]
     top1 = [line.top1, line.top1_sd, line.top1_raw, line.top1_ema]
     costs = [line.seconds, line.time_ratio, line.memory_ratio, line.params_deploy, line.macs_deploy, line.latency_ms]
-    against = _cell(effect.reference) if effect else None
-    return [*names, seeds_of(line), len(line.runs), *top1, against, *difference, *tested, *costs]
+    about = [_cell(effect.reference), _cell(effect.subject), effect.removed] if effect else [None] * 3
+    return [*names, seeds_of(line), len(line.runs), *top1, *about, *difference, *tested, *costs]
 
 
 def _cell(text: str) -> str:

@@ -170,3 +170,11 @@ def test_a_folder_with_nothing_to_compare_is_said(tmp_path: Path, strategies: li
         write_run(tmp_path, strategy, 0, 50.0)
     with pytest.raises(UsageError, match=f"{folder}: {message}"):
         summarize(folder)
+
+
+def test_a_plan_that_compares_what_it_does_not_have_is_named(tmp_path: Path) -> None:
+    folder, _ = planned(tmp_path, TOP1)
+    text = (folder / "plan.json").read_text().replace('"reference": "baseline"', '"reference": "basline"')
+    (folder / "plan.json").write_text(text)
+    with pytest.raises(UsageError, match=r"plan\.json: has no rows, or compares rows that it does not have"):
+        summarize(folder)
