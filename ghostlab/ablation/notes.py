@@ -56,7 +56,7 @@ def _equal(runs: Runs) -> list[str]:
     """A knob that is never reached makes runs that are the same in every epoch."""
     alike: dict[str, list[str]] = {}
     for name, own in runs.items():
-        curves = [[(row.get("loss"), row.get("top1")) for row in run.history] for run in own]
+        curves = [[sorted(row.items() - _times(row)) for row in run.history] for run in own]
         if all(curves):
             alike.setdefault(repr(curves), []).append(name)
     return [
@@ -64,6 +64,10 @@ def _equal(runs: Runs) -> list[str]:
         for names in alike.values()
         if len(names) > 1
     ]
+
+
+def _times(row: Mapping[str, float]) -> set[tuple[str, float]]:
+    return {(key, row[key]) for key in ("images_per_second", "seconds") if key in row}
 
 
 def _result(run: Run) -> Mapping[str, Any]:

@@ -24,8 +24,8 @@ from ghostlab.files import write_text
 __all__ = ["csv_text", "markdown", "write_report"]
 
 LEGEND = (
-    "Train time and memory are relative to the reference's, over the seeds that both have on the same device; latency"
-    " is that of one image on one CPU thread (median), and more seeds an estimate of what a verdict with 80 % power takes."
+    "Train time and memory are relative to the reference's, over the seeds that both have on the same device."
+    " Latency is that of one image on one CPU thread, as a median; more seeds is an estimate, for 80 % power."
 )
 SPECIAL = re.compile(r"([\\`*\[\]<>|])")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -100,8 +100,8 @@ def test_rows_whose_values_make_no_difference_are_noted(tmp_path: Path) -> None:
     folder, plan = planned(tmp_path, TOP1)
     for row in plan.tables[0].rows:
         for place in row.runs.values():
-            loss = 1 if row.name == "baseline" else 2
-            (tmp_path / place / "metrics.csv").write_text(f"epoch,loss,top1\n1,{loss},50\n")
+            loss, seconds = (1, 5) if row.name == "baseline" else (2, len(row.name))
+            (tmp_path / place / "metrics.csv").write_text(f"epoch,loss,seconds\n1,{loss},{seconds}\n")
     assert summarize(folder).sections[0].notes == [
         "The same in every epoch of every seed: kd, ema; what they set otherwise had no effect."
     ]

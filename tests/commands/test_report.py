@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from ghostlab.ablation import watch
+from ghostlab.benchmarks import timing
+from ghostlab.benchmarks.deployables import Deployable
+from ghostlab.benchmarks.timing import Conditions, Row, Times
 from tests.ablation.runs import planned
 from tests.commands.test_sweep import QUICK
 from tests.conftest import Command
@@ -19,7 +23,7 @@ TOP1: dict[str, list[float | None]] = {
 }
 
 
-def test_the_runs_of_a_sweep_are_reported(call: Command, tmp_path: Path) -> None:
+def test_the_runs_of_a_sweep_are_reported(call: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = call("train.py", "-m", "strategy=baseline,ema", "seed=0", *QUICK)
     assert sweep.returncode == 0, sweep.stderr
     done = call("tools/report.py", "outputs")
@@ -34,11 +38,19 @@ def test_the_runs_of_a_sweep_are_reported(call: Command, tmp_path: Path) -> None
     assert rows[0]["time_ratio"] == "1.0"
     assert "ema" in (tmp_path / "outputs/table.md").read_text()
     assert (tmp_path / "outputs/report.html").read_text().lower().startswith("<!doctype html")
+    monkeypatch.setattr(timing, "measure", prepared)
     measured = call("tools/report.py", "outputs", "--latency", "--reference", "ema")
     assert measured.returncode == 0, measured.stderr
     rows = list(csv.DictReader((tmp_path / "outputs/table.csv").open()))
     assert rows[0]["against"] == "ema"
-    assert rows[0]["latency_ms"] == rows[1]["latency_ms"] != ""
+    assert {row["latency_ms"] for row in rows} == {rows[0]["params_deploy"]}
+
+
+def prepared(contestants: Sequence[Deployable], conditions: Conditions) -> list[Row]:
+    """Opens the networks in this process, and takes their parameters for milliseconds."""
+    ready = [one.prepare() for one in contestants]
+    times = [Times(1, [], 0, float(one.params) / 1e3, 0, 0, 1, 1, 1) for one in ready]
+    return [Row(one.name, "", 1, 1, 1, 0, [own]) for one, own in zip(contestants, times, strict=True)]
 
 
 def test_half_of_a_sweep_is_reported_with_what_is_missing(call: Command, tmp_path: Path) -> None:
