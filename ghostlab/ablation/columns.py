@@ -1,4 +1,4 @@
-"""The columns of the page's table."""
+"""The columns of the page's table, and the order of its rows."""
 
 from __future__ import annotations
 
@@ -9,36 +9,27 @@ from ghostlab.ablation import formats
 from ghostlab.ablation.summary import Line, Section
 from ghostlab.ablation.verdicts import REFERENCE, line_mark, line_words
 
-__all__ = ["DIFFERENCE", "Column", "columns", "finished", "ordered", "removes"]
+__all__ = ["Column", "columns", "ordered", "removes"]
 
-Value = float | str | None
-DIFFERENCE = "difference"
 RANKS = ("helps", "hurts", "undecided", "too few seeds", "reference", "not compared", "not finished")
 
 
 @dataclass(frozen=True)
 class Column:
-    """``value`` sorts a line, ``text`` shows it; ``hint`` explains the title; only ``optional`` ones may be left out."""
+    """``value`` sorts a line, None last, and ``text`` shows it; ``hint`` explains the title."""
 
     key: str
     title: str
     hint: str
-    value: Callable[[Line], Value]
+    value: Callable[[Line], float | None]
     text: Callable[[Line], str]
-    optional: bool = True
-
-
-def finished(line: Line) -> int:
-    """Number of runs of a line that are finished."""
-    return sum(run.state == "finished" for run in line.runs)
 
 
 def columns(section: Section) -> list[Column]:
-    """All columns of a section's table after the row's name, less those in which no line has a value."""
+    """The columns after the row's name; of those that not every sweep has, the ones in which a line has a value."""
     return [
-        column
-        for column in _all(section)
-        if not column.optional or any(column.value(line) is not None for line in section.lines)
+        *_outcome(section),
+        *(column for column in OPTIONAL if any(column.value(line) is not None for line in section.lines)),
     ]
 
 
@@ -66,19 +57,7 @@ def _difference(section: Section, line: Line) -> float | None:
     return 0.0 if line.top1 is not None and line_mark(section, line) == REFERENCE else None
 
 
-def _difference_text(line: Line) -> str:
-    return formats.difference(line.effect.difference) if line.effect else formats.NONE
-
-
-def _adjusted(line: Line) -> float | None:
-    return line.effect.adjusted if line.effect else None
-
-
-def _more(line: Line) -> int | None:
-    return line.effect.more_seeds if line.effect else None
-
-
-def _all(section: Section) -> Sequence[Column]:
+def _outcome(section: Section) -> Sequence[Column]:
     against = f"against {section.reference}" if section.reference else "against its reference"
     return (
         Column(
@@ -86,80 +65,80 @@ def _all(section: Section) -> Sequence[Column]:
             "top-1 (%)",
             "of the deployed weights: mean ± standard deviation (finished seeds)",
             lambda line: line.top1,
-            lambda line: formats.top1(line.top1, line.top1_sd, finished(line)),
-            optional=False,
+            lambda line: formats.top1(line.top1, line.top1_sd, sum(run.state == "finished" for run in line.runs)),
         ),
         Column(
-            DIFFERENCE,
+            "difference",
             against,
             "difference in points of top-1, with its own 95 % interval",
             lambda line: _difference(section, line),
-            _difference_text,
-            optional=False,
+            lambda line: formats.difference(line.effect.difference if line.effect else None),
         ),
         Column(
             "p",
             "p",
             "paired t-test by seed, corrected by Holm's method",
-            _adjusted,
-            lambda line: formats.probability(_adjusted(line)),
-            optional=False,
+            lambda line: line.effect.adjusted if line.effect else None,
+            lambda line: formats.probability(line.effect.adjusted if line.effect else None),
         ),
         Column(
             "verdict",
             "verdict",
-            "",
+            "what the corrected p says",
             lambda line: RANKS.index(line_mark(section, line).word),
             lambda line: line_words(section, line),
-            optional=False,
-        ),
-        Column(
-            "more",
-            "more seeds",
-            "how many would likely settle it; an estimate",
-            _more,
-            lambda line: formats.more(_more(line)),
-        ),
-        Column(
-            "weights",
-            "raw / EMA",
-            "top-1 of the trained and of the averaged weights",
-            lambda line: line.top1_ema,
-            lambda line: f"{formats.top1(line.top1_raw)} / {formats.top1(line.top1_ema)}",
-        ),
-        Column(
-            "time",
-            "train time",
-            "times the reference's",
-            lambda line: line.time_ratio,
-            lambda line: formats.times(line.time_ratio),
-        ),
-        Column(
-            "memory",
-            "memory",
-            "peak in training, times the reference's",
-            lambda line: line.memory_ratio,
-            lambda line: formats.times(line.memory_ratio),
-        ),
-        Column(
-            "params",
-            "params",
-            "of the deployed network",
-            lambda line: line.params_deploy,
-            lambda line: formats.count(line.params_deploy),
-        ),
-        Column(
-            "macs",
-            "MACs",
-            "of the deployed network, for an image",
-            lambda line: line.macs_deploy,
-            lambda line: formats.count(line.macs_deploy),
-        ),
-        Column(
-            "latency",
-            "latency (ms)",
-            "of the deployed network",
-            lambda line: line.latency_ms,
-            lambda line: formats.NONE if line.latency_ms is None else f"{line.latency_ms:.2f}",
         ),
     )
+
+
+OPTIONAL = (
+    Column(
+        "more",
+        "more seeds",
+        "how many would likely settle it; an estimate",
+        lambda line: line.effect.more_seeds if line.effect else None,
+        lambda line: formats.more(line.effect.more_seeds if line.effect else None),
+    ),
+    Column(
+        "weights",
+        "raw / EMA",
+        "top-1 of the trained and of the averaged weights",
+        lambda line: line.top1_ema,
+        lambda line: f"{formats.top1(line.top1_raw)} / {formats.top1(line.top1_ema)}",
+    ),
+    Column(
+        "time",
+        "train time",
+        "times the reference's",
+        lambda line: line.time_ratio,
+        lambda line: formats.times(line.time_ratio),
+    ),
+    Column(
+        "memory",
+        "memory",
+        "peak in training, times the reference's",
+        lambda line: line.memory_ratio,
+        lambda line: formats.times(line.memory_ratio),
+    ),
+    Column(
+        "params",
+        "params",
+        "of the deployed network",
+        lambda line: line.params_deploy,
+        lambda line: formats.count(line.params_deploy),
+    ),
+    Column(
+        "macs",
+        "MACs",
+        "of the deployed network, for an image",
+        lambda line: line.macs_deploy,
+        lambda line: formats.count(line.macs_deploy),
+    ),
+    Column(
+        "latency",
+        "latency (ms)",
+        "of the deployed network",
+        lambda line: line.latency_ms,
+        lambda line: formats.milliseconds(line.latency_ms),
+    ),
+)

@@ -6,9 +6,22 @@ import math
 
 from ghostlab.ablation.summary import Difference
 
-__all__ = ["count", "difference", "duration", "finite", "interval", "more", "probability", "signed", "times", "top1"]
+__all__ = [
+    "count",
+    "difference",
+    "duration",
+    "finite",
+    "interval",
+    "milliseconds",
+    "more",
+    "probability",
+    "signed",
+    "times",
+    "top1",
+]
 
 NONE = "-"
+MINUS, TIMES, SPREAD = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{PLUS-MINUS SIGN}"
 MANY_SEEDS = 100
 
 
@@ -21,15 +34,15 @@ def top1(mean: float | None, sd: float | None = None, runs: int | None = None) -
     """``61.40 ± 0.35 (3)``: percent, standard deviation and number of runs."""
     if (mean := finite(mean)) is None:
         return NONE
-    spread = "" if sd is None else f" ± {sd:.2f}"
+    spread = "" if sd is None else f" {SPREAD} {sd:.2f}"
     return f"{mean:.2f}{spread}" + ("" if runs is None else f" ({runs})")
 
 
 def signed(value: float | None) -> str:
-    """``+1.30`` or ``−1.30``, in points."""
+    """Points with their sign."""
     if (value := finite(value)) is None:
         return NONE
-    return f"{value:+.2f}".replace("-", "−")  # noqa: RUF001
+    return f"{value:+.2f}".replace("-", MINUS)
 
 
 def interval(value: Difference | None) -> str:
@@ -50,8 +63,8 @@ def probability(value: float | None) -> str:
 
 
 def times(value: float | None) -> str:
-    """``1.40×``: how many times the reference's."""
-    return NONE if (value := finite(value)) is None else f"{value:.2f}×"  # noqa: RUF001
+    """How many times the reference's."""
+    return NONE if (value := finite(value)) is None else f"{value:.2f}{TIMES}"
 
 
 def count(value: float | None) -> str:
@@ -62,6 +75,11 @@ def count(value: float | None) -> str:
         if value >= limit:
             return f"{value / limit:.3g}{unit}"
     return f"{value:.0f}"
+
+
+def milliseconds(value: float | None) -> str:
+    """To two digits after the point."""
+    return NONE if (value := finite(value)) is None else f"{value:.2f}"
 
 
 def duration(seconds: float | None) -> str:

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs no network: what helps, by how much, how sure that is, and every run behind it."""
+"""A report as one HTML file that needs no network: what helps, by how much, how sure that is."""
 
 from __future__ import annotations
 
@@ -40,30 +40,28 @@ def page(report: Report, refresh: int | None = None) -> str:
     With ``refresh`` it reloads itself every so many seconds, and says so.
     """
     scripts = [_script(get_plotlyjs()), _script(_own_script())]
-    return (
-        _templates(report.folder)
-        .get_template("page.html")
-        .render(
-            report=report,
-            title=TITLES.get(report.kind, report.kind),
-            views=[view(section, number) for number, section in enumerate(report.sections)],
-            refresh=refresh,
-            policy=_policy(scripts),
-            style=Markup(_read("page.css")),
-            scripts=[Markup(script) for script in scripts],
-        )
+    template = _templates().get_template("page.html")
+    return template.render(
+        report=report,
+        title=TITLES.get(report.kind, report.kind),
+        views=[view(section, number) for number, section in enumerate(report.sections)],
+        refresh=refresh,
+        policy=_policy(scripts),
+        style=Markup(_read("page.css")),
+        scripts=[Markup(script) for script in scripts],
     )
 
 
-def link(folder: Path, start: Path) -> str:
+def _link(folder: Path, start: Path) -> str:
     """A relative link from a page in ``start`` to a folder, in which nothing can be taken for another scheme."""
     return quote(Path(os.path.relpath(folder, start)).as_posix())
 
 
-def _templates(folder: Path) -> Environment:
+@cache
+def _templates() -> Environment:
     found = Environment(loader=FileSystemLoader(PARTS), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     found.filters.update({name: getattr(formats, name) for name in formats.__all__})
-    found.filters.update(link=lambda path: link(path, folder), data=_data, states=states, mark=mark, words=words)
+    found.filters.update(link=_link, data=_data, states=states, mark=mark, words=words)
     found.filters.update(rgb=rgb, dashes=stroke, breaks=_breaks)
     return found
 
@@ -81,9 +79,8 @@ def _breaks(name: str) -> Markup:
 
 def _policy(scripts: list[str]) -> str:
     """A content security policy: nothing is loaded from anywhere, and no script runs but these."""
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts
-    )
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    hashes = " ".join(f"'sha256-{digest}'" for digest in digests)
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"

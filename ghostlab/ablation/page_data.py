@@ -12,7 +12,7 @@ from ghostlab.ablation.figures.curves import curves, first_shown
 from ghostlab.ablation.figures.forest import effects, interactions
 from ghostlab.ablation.figures.style import Figure
 from ghostlab.ablation.summary import Line, Section
-from ghostlab.ablation.verdicts import MARKS, PENDING, REFERENCE, Mark, line_mark, mark
+from ghostlab.ablation.verdicts import MARKS, PENDING, REFERENCE, Mark, line_mark
 
 __all__ = ["View", "states", "view"]
 
@@ -62,7 +62,7 @@ def view(section: Section, number: int) -> View:
         section=section,
         columns=columns(section),
         lines=lines,
-        groups=_groups(lines),
+        groups=_groups(section, lines),
         forest=effects(section),
         cost=cost(section),
         interactions=interactions(section),
@@ -77,9 +77,9 @@ def states(line: Line) -> Mapping[str, int]:
     return Counter(run.state for run in line.runs if run.state != "finished")
 
 
-def _groups(lines: Sequence[tuple[int, Line]]) -> dict[Mark, list[tuple[int, Line]]]:
+def _groups(section: Section, lines: Sequence[tuple[int, Line]]) -> dict[Mark, list[tuple[int, Line]]]:
     """The compared lines by verdict, each group in the order of the table."""
     kinds = [*(MARKS[verdict] for verdict in ("helps", "hurts", "undecided", "no seeds")), PENDING]
     compared = [entry for entry in lines if entry[1].effect]
-    groups = {kind: [entry for entry in compared if mark(entry[1].effect) == kind] for kind in kinds}
+    groups = {kind: [entry for entry in compared if line_mark(section, entry[1]) == kind] for kind in kinds}
     return {kind: entries for kind, entries in groups.items() if entries}

@@ -29,7 +29,7 @@ MARKS: Mapping[str, Mark] = {
     "helps": Mark("helps", "helps", "▲", "triangle-up"),
     "hurts": Mark("hurts", "hurts", "▼", "triangle-down"),
     "undecided": Mark("undecided", "undecided", "○", "circle-open"),
-    "no seeds": Mark("untested", "too few seeds", "×", "x-thin-open"),
+    "no seeds": Mark("untested", "too few seeds", "\N{MULTIPLICATION SIGN}", "x-thin-open"),
     "more together": Mark("helps", "more together", "▲", "triangle-up"),
     "less together": Mark("hurts", "less together", "▼", "triangle-down"),
 }

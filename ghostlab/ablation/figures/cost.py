@@ -28,7 +28,7 @@ def cost(section: Section) -> Figure | None:
     ends = [*best, (max(time for time, _, _ in entries), best[-1][1], best[-1][2])]
     entries.sort(key=lambda entry: entry not in best)
     title = "training time, times the reference's" if relative else "training time, seconds"
-    x = {"title": {"text": title, "standoff": 6}, "ticksuffix": "×" if relative else ""}  # noqa: RUF001
+    x = {"title": {"text": title, "standoff": 6}, "ticksuffix": formats.TIMES if relative else ""}
     y = {"title": {"text": "top-1 (%)", "standoff": 8}}
     return {"data": [_steps(ends), _points(section, entries)], "layout": layout(420, x, y, zoom=True)}
 

@@ -51,10 +51,11 @@ def _line(row: int, line: Line, key: str, reference: bool) -> list[Figure]:
     runs = [run for run in line.runs if _points(run, key)]
     if not runs:
         return []
-    seeds = [_trace(row, line, _points(run, key), reference, f"seed {run.seed}", thin=True) for run in runs]
-    mean = _mean([run for run in runs if run.state == "finished"] or runs, key)
-    several = f"mean of {len(runs)} seeds" if len(runs) > 1 else f"seed {runs[0].seed}"
-    return [*(seeds if len(runs) > 1 else []), _trace(row, line, mean, reference, several, thin=False)]
+    averaged = [run for run in runs if run.state == "finished"] or runs
+    what = f"mean of {len(averaged)} seeds" if len(averaged) > 1 else f"seed {averaged[0].seed}"
+    color = rgb(row, reference)
+    mean = _trace(row, color, _mean(averaged, key), f"<b>{label(line.name, None)}</b>, {what}")
+    return [*(_trace(row, color, _points(run, key)) for run in runs if len(runs) > 1), mean]
 
 
 def _points(run: Run, key: str) -> dict[float, float]:
@@ -70,16 +71,16 @@ def _mean(runs: Sequence[Run], key: str) -> dict[float, float]:
     return {epoch: float(f"{statistics.mean(one[epoch] for one in points):.5g}") for epoch in epochs}
 
 
-def _trace(row: int, line: Line, points: dict[float, float], reference: bool, what: str, *, thin: bool) -> Figure:
+def _trace(row: int, color: str, points: dict[float, float], says: str | None = None) -> Figure:
+    """A thick line that says what it is, or a thin one."""
+    hover = {"text": says, "hovertemplate": "%{text}<br>epoch %{x}: %{y}<extra></extra>"}
     return {
         "type": "scatter",
         "mode": "lines+markers" if len(points) == 1 else "lines",
         "meta": row,
-        "name": label(line.name, None),
         "x": list(points),
         "y": list(points.values()),
-        "opacity": 0.3 if thin else 1,
-        "line": {"color": rgb(row, reference), "width": 1 if thin else 2.25, "dash": dash(row)},
-        "text": f"<b>{label(line.name, None)}</b>, {what}",
-        "hovertemplate": "%{text}<br>epoch %{x}: %{y}<extra></extra>",
-    } | ({"hoverinfo": "skip", "hovertemplate": None} if thin else {})
+        "opacity": 1 if says else 0.3,
+        "line": {"color": color, "width": 2.25 if says else 1, "dash": dash(row)},
+        **(hover if says else {"hoverinfo": "skip"}),
+    }

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ghostlab.ablation import formats
 from ghostlab.ablation.columns import ordered, removes
 from ghostlab.ablation.figures.style import Figure, label, layout, number
-from ghostlab.ablation.summary import Difference, Section
+from ghostlab.ablation.summary import Difference, Line, Section
 from ghostlab.ablation.verdicts import MARKS, REFERENCE, Mark, line_mark, mark, words
 
 __all__ = ["effects", "interactions"]
@@ -28,32 +28,29 @@ class _Point(NamedTuple):
 
 def effects(section: Section) -> Figure | None:
     """Every line's difference to its reference, in the order of the table; None where no line has one."""
-    points = [
-        _Point(row, line.name, line.effect.difference, mark(line.effect), words(line.effect))
-        for row, line in ordered(section)
-        if line.effect and line.effect.difference
-    ]
-    if not points:
+    points = [point for row, line in ordered(section) if (point := _point(section, row, line))]
+    if all(point.mark == REFERENCE for point in points):
         return None
-    reference = [
-        _Point(row, line.name, Difference(0.0, 0), REFERENCE, "reference")
-        for row, line in ordered(section)
-        if line.top1 is not None and line_mark(section, line) == REFERENCE
-    ]
     sides = "← it helps      it hurts →" if removes(section) else "← it hurts      it helps →"
-    places = [row for row, _ in ordered(section)]
-    shown = sorted([*points, *reference], key=lambda point: places.index(point.row))
-    return _forest(shown, f"{sides}<br>difference, points of top-1")
+    return _forest(points, f"{sides}<br>difference, points of top-1")
 
 
 def interactions(section: Section) -> Figure | None:
     """What pairs give beyond the sum of both."""
     points = [
-        _Point(row, " × ".join(one.strategies), one.difference, mark(one), mark(one).word)  # noqa: RUF001
+        _Point(row, f" {formats.TIMES} ".join(one.strategies), one.difference, mark(one), mark(one).word)
         for row, one in enumerate(section.interactions)
         if one.difference
     ]
     return _forest(points, "← less      more →<br>beyond the sum, points of top-1") if points else None
+
+
+def _point(section: Section, row: int, line: Line) -> _Point | None:
+    if line.effect:
+        found = line.effect.difference
+        return _Point(row, line.name, found, mark(line.effect), words(line.effect)) if found else None
+    reference = line.top1 is not None and line_mark(section, line) == REFERENCE
+    return _Point(row, line.name, Difference(0.0, 0), REFERENCE, REFERENCE.word) if reference else None
 
 
 def _forest(points: Sequence[_Point], title: str) -> Figure:
@@ -67,15 +64,12 @@ def _forest(points: Sequence[_Point], title: str) -> Figure:
         "tickfont": {"color": "--ink"},
         "ticklabelstandoff": 6,
     }
-    zero = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
+    ends = {"x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1}
+    zero = {"type": "line", **ends, "layer": "below", "line": {"color": "--ink", "width": 1}}
+    height = FRAME + (LOW_ROW if len(points) > MANY else ROW) * len(points)
     return {
         "data": [_trace(kind, points) for kind in kinds],
-        "layout": layout(
-            FRAME + (LOW_ROW if len(points) > MANY else ROW) * len(points),
-            x,
-            y,
-            shapes=[{**zero, "line": {"color": "--ink", "width": 1}}],
-        ),
+        "layout": layout(height, x, y, shapes=[zero]),
     }
 
 

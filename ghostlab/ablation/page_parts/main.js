@@ -21,12 +21,11 @@ function updateCurves(group) {
 }
 
 readFigures();
-if ("live" in document.documentElement.dataset) {
-  document.getElementById("as-of").textContent = new Date(document.lastModified).toLocaleTimeString();
-  recall();
-  addEventListener("pagehide", remember);
-}
 drawAll().then(watchLabels);
 for (const query of ["(prefers-color-scheme: dark)", "print"]) matchMedia(query).addEventListener("change", drawAll);
 addEventListener("hashchange", openTarget);
-openTarget();
+if ("live" in document.documentElement.dataset) {
+  document.getElementById("as-of").textContent = new Date(document.lastModified).toLocaleTimeString();
+  addEventListener("pagehide", remember);
+  if (!recall()) openTarget();
+} else openTarget();
