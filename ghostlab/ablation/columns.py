@@ -11,7 +11,7 @@ from ghostlab.ablation.verdicts import REFERENCE, line_mark, line_words
 
 __all__ = ["Column", "columns", "ordered", "removes"]
 
-RANKS = ("helps", "hurts", "undecided", "too few seeds", "reference", "not compared", "not finished")
+RANKS = ("helps", "hurts", "undecided", "one seed", "reference", "not compared", "no seed yet")
 
 
 @dataclass(frozen=True)

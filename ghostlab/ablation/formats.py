@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ghostlab.ablation.summary import Difference
+from ghostlab.ablation.summary import MANY_SEEDS, Difference
+from ghostlab.quantities import quantity
 
 __all__ = [
     "count",
@@ -22,7 +23,6 @@ __all__ = [
 
 NONE = "-"
 MINUS, TIMES, SPREAD = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{PLUS-MINUS SIGN}"
-MANY_SEEDS = 100
 
 
 def finite(value: float | None) -> float | None:
@@ -68,13 +68,8 @@ def times(value: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """Parameters or MACs: ``928.9 k``, ``2.93 M``."""
-    if (value := finite(value)) is None:
-        return NONE
-    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if value >= limit:
-            return f"{value / limit:.3g}{unit}"
-    return f"{value:.0f}"
+    """Parameters or MACs."""
+    return NONE if (value := finite(value)) is None else quantity(value)
 
 
 def milliseconds(value: float | None) -> str:
@@ -97,4 +92,4 @@ def more(seeds: int | None) -> str:
     """Seeds that would likely settle a comparison."""
     if seeds is None:
         return NONE
-    return f"over {MANY_SEEDS}" if seeds > MANY_SEEDS else f"{seeds}"
+    return f"over {MANY_SEEDS - 1}" if seeds >= MANY_SEEDS else f"{seeds}"

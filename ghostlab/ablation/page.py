@@ -20,7 +20,7 @@ from ghostlab.ablation.figures.curves import stroke
 from ghostlab.ablation.figures.style import rgb
 from ghostlab.ablation.page_data import states, view
 from ghostlab.ablation.summary import Report
-from ghostlab.ablation.verdicts import mark, words
+from ghostlab.ablation.verdicts import mark, rows_words, words
 
 __all__ = ["page"]
 
@@ -61,7 +61,7 @@ def _link(folder: Path, start: Path) -> str:
 def _templates() -> Environment:
     found = Environment(loader=FileSystemLoader(PARTS), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     found.filters.update({name: getattr(formats, name) for name in formats.__all__})
-    found.filters.update(link=_link, data=_data, states=states, mark=mark, words=words)
+    found.filters.update(link=_link, data=_data, states=states, mark=mark, words=words, rows_words=rows_words)
     found.filters.update(rgb=rgb, dashes=stroke, breaks=_breaks)
     return found
 

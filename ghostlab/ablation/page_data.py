@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ghostlab.ablation.columns import Column, columns, ordered, removes
 from ghostlab.ablation.figures.cost import cost
 from ghostlab.ablation.figures.curves import curves, first_shown
-from ghostlab.ablation.figures.forest import effects, interactions
+from ghostlab.ablation.figures.forest import effects, interactions, main_effects
 from ghostlab.ablation.figures.style import Figure
 from ghostlab.ablation.summary import Line, Section
 from ghostlab.ablation.verdicts import MARKS, PENDING, REFERENCE, Mark, line_mark
@@ -27,6 +27,7 @@ class View:
     lines: Sequence[tuple[int, Line]]
     groups: Mapping[Mark, Sequence[tuple[int, Line]]]
     forest: Figure | None
+    main: Figure | None
     cost: Figure | None
     interactions: Figure | None
     curves: Mapping[str, Figure]
@@ -64,6 +65,7 @@ def view(section: Section, number: int) -> View:
         lines=lines,
         groups=_groups(section, lines),
         forest=effects(section),
+        main=main_effects(section),
         cost=cost(section),
         interactions=interactions(section),
         curves={key: plot for key, plot in plots.items() if plot},

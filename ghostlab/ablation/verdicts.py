@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ghostlab.ablation.summary import Effect, Interaction, Line, Section
 
-__all__ = ["ALONE", "MARKS", "PENDING", "REFERENCE", "Mark", "line_mark", "line_words", "mark", "words"]
+__all__ = ["ALONE", "MARKS", "PENDING", "REFERENCE", "Mark", "line_mark", "line_words", "mark", "rows_words", "words"]
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ MARKS: Mapping[str, Mark] = {
     "helps": Mark("helps", "helps", "▲", "triangle-up"),
     "hurts": Mark("hurts", "hurts", "▼", "triangle-down"),
     "undecided": Mark("undecided", "undecided", "○", "circle-open"),
-    "no seeds": Mark("untested", "too few seeds", "\N{MULTIPLICATION SIGN}", "x-thin-open"),
+    "no seeds": Mark("untested", "one seed", "\N{MULTIPLICATION SIGN}", "x-thin-open"),
     "more together": Mark("helps", "more together", "▲", "triangle-up"),
     "less together": Mark("hurts", "less together", "▼", "triangle-down"),
 }
-PENDING = Mark("untested", "not finished", "…", "x-thin-open")
+PENDING = Mark("untested", "no seed yet", "…", "x-thin-open")
 REFERENCE = Mark("reference", "reference", "◆", "diamond")
 ALONE = Mark("untested", "not compared", "·", "circle")
 
@@ -47,6 +47,11 @@ def words(effect: Effect) -> str:
     """The verdict as a table says it: ``kd helps``, ``undecided``."""
     found = mark(effect)
     return f"{effect.subject} {found.word}" if effect.verdict in ("helps", "hurts") else found.word
+
+
+def rows_words(effect: Effect) -> str:
+    """The verdict on two rows, of which neither is a strategy alone."""
+    return {"helps": "better", "hurts": "worse"}.get(effect.verdict, mark(effect).word)
 
 
 def line_mark(section: Section, line: Line) -> Mark:

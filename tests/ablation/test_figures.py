@@ -12,7 +12,7 @@ import pytest
 
 from ghostlab.ablation.figures.cost import cost
 from ghostlab.ablation.figures.curves import curves, first_shown
-from ghostlab.ablation.figures.forest import effects, interactions
+from ghostlab.ablation.figures.forest import effects, interactions, main_effects
 from ghostlab.ablation.figures.style import label
 from ghostlab.ablation.summary import Run
 from tests.ablation.reports import complete, effect, line, run, section, typical
@@ -33,11 +33,12 @@ def black(value: Any) -> Any:
     "figure",
     [
         effects(TYPICAL),
+        main_effects(complete().sections[0]),
         interactions(complete().sections[0]),
         cost(TYPICAL),
         curves(TYPICAL, "top1", "top-1 (%)"),
     ],
-    ids=["effects", "interactions", "cost", "curves"],
+    ids=["effects", "main", "interactions", "cost", "curves"],
 )
 def test_plotly_accepts_the_figure(figure: dict[str, Any]) -> None:
     go.Figure(black(figure))

@@ -26,7 +26,7 @@ from ghostlab.ablation.summary import Difference
         (formats.times(1.4), "1.40\N{MULTIPLICATION SIGN}"),
         (formats.count(928_858), "929 k"),
         (formats.count(2_930_016), "2.93 M"),
-        (formats.count(4.1e9), "4.1 G"),
+        (formats.count(4.1e9), "4.10 G"),
         (formats.count(12), "12"),
         (formats.milliseconds(1.234), "1.23"),
         (formats.duration(4800), "1 h 20 min"),

@@ -110,9 +110,7 @@ def test_a_live_page_reloads_itself_and_says_so() -> None:
     assert "Live" not in still.words
 
 
-@pytest.mark.parametrize(
-    "said", ["▲ kd helps", "▼ mixup hurts", "○ undecided", f"{TIMES} too few seeds", "◆ reference"]
-)
+@pytest.mark.parametrize("said", ["▲ kd helps", "▼ mixup hurts", "○ undecided", f"{TIMES} one seed", "◆ reference"])
 def test_a_verdict_is_a_sign_and_a_word(said: str) -> None:
     assert said in shown(typical()).words
 
@@ -213,11 +211,19 @@ def hostile(name: str) -> Report:
     return replace(report(table, table), kind=name, command=name)
 
 
+def test_comparisons_beside_the_table_are_shown() -> None:
+    words = shown(complete()).words
+    assert "Paired t-test over seeds." in words
+    assert "with kd without kd +2.90 [+2.10, +3.70] 0.004 ▲ kd helps" in words
+    assert "kd ema +2.80 [+2.00, +3.60] 0.006 ▲ better" in words
+    assert f"kd {TIMES} ema +0.70 [+0.20, +1.20] 0.020 ▲ more together" in words
+
+
 def test_several_tables_have_a_table_of_contents() -> None:
     one = typical().sections[0]
     found = shown(report(one, replace(one, title="eurosat  mobilenetv1")))
     assert [link["href"] for link in found.all("a")][1:3] == ["#s1", "#s2"]
-    assert f"eurosat mobilenetv1 ▲ helps 1 ▼ hurts 1 ○ undecided 1 {TIMES} too few seeds 1" in found.words
+    assert f"eurosat mobilenetv1 ▲ helps 1 ▼ hurts 1 ○ undecided 1 {TIMES} one seed 1" in found.words
     assert not shown(typical()).all("nav")
 
 
@@ -235,7 +241,7 @@ def test_without_a_finished_run_the_page_says_what_it_needs() -> None:
     ]
     found = shown(report(section(rows), finished=0, total=2))
     assert "Nothing can be compared yet" in found.words
-    assert "kd 1 missing - - - … not finished" in found.words
+    assert "kd 1 missing - - - … no seed yet" in found.words
     assert not found.all("figure")
 
 

@@ -11,11 +11,14 @@ from ghostlab.ablation.figures.style import Figure, label, layout, number
 from ghostlab.ablation.summary import Difference, Line, Section
 from ghostlab.ablation.verdicts import MARKS, REFERENCE, Mark, line_mark, mark, words
 
-__all__ = ["effects", "interactions"]
+__all__ = ["effects", "interactions", "main_effects"]
 
 ROW, LOW_ROW, FRAME = 28, 20, 70
 """Pixels of height, for each row (of few, of many) and for all else."""
 MANY = 20
+
+GAIN, LOSS = "← it hurts      it helps →", "← it helps      it hurts →"
+POINTS = "difference, points of top-1"
 
 
 class _Point(NamedTuple):
@@ -31,8 +34,18 @@ def effects(section: Section) -> Figure | None:
     points = [point for row, line in ordered(section) if (point := _point(section, row, line))]
     if all(point.mark == REFERENCE for point in points):
         return None
-    sides = "← it helps      it hurts →" if removes(section) else "← it hurts      it helps →"
-    return _forest(points, f"{sides}<br>difference, points of top-1")
+    sides = LOSS if removes(section) else GAIN
+    return _forest(points, f"{sides}<br>{POINTS}")
+
+
+def main_effects(section: Section) -> Figure | None:
+    """What each strategy gives on average over all others; None where that is not known."""
+    points = [
+        _Point(row, one.subject, one.difference, mark(one), words(one))
+        for row, one in enumerate(section.main)
+        if one.difference
+    ]
+    return _forest(points, f"{GAIN}<br>{POINTS}") if points else None
 
 
 def interactions(section: Section) -> Figure | None:
