@@ -104,7 +104,7 @@ OPTIONAL = (
         "raw / EMA",
         "top-1 of the trained and of the averaged weights",
         lambda line: line.top1_ema,
-        lambda line: f"{formats.top1(line.top1_raw)} / {formats.top1(line.top1_ema)}",
+        lambda line: formats.both(line.top1_raw, line.top1_ema),
     ),
     Column(
         "time",

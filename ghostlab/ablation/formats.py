@@ -8,6 +8,7 @@ from ghostlab.ablation.summary import MANY_SEEDS, Difference
 from ghostlab.quantities import quantity
 
 __all__ = [
+    "both",
     "count",
     "difference",
     "duration",
@@ -36,6 +37,11 @@ def top1(mean: float | None, sd: float | None = None, runs: int | None = None) -
         return NONE
     spread = "" if sd is None else f" {SPREAD} {sd:.2f}"
     return f"{mean:.2f}{spread}" + ("" if runs is None else f" ({runs})")
+
+
+def both(raw: float | None, averaged: float | None) -> str:
+    """Top-1 of raw and of averaged weights, where there are both."""
+    return NONE if raw is None or averaged is None else f"{top1(raw)} / {top1(averaged)}"
 
 
 def signed(value: float | None) -> str:

@@ -16,6 +16,8 @@ from ghostlab.ablation.summary import Difference
         (formats.top1(61.4, 0.352, 3), "61.40 ± 0.35 (3)"),
         (formats.top1(61.4), "61.40"),
         (formats.top1(math.nan, 0.1, 3), "-"),
+        (formats.both(60, 60.5), "60.00 / 60.50"),
+        (formats.both(60, None), "-"),
         (formats.signed(1.3), "+1.30"),
         (formats.signed(-1.3), "\N{MINUS SIGN}1.30"),
         (formats.difference(Difference(1.3, 3, 0.42, 2.18)), "+1.30 [+0.42, +2.18]"),

@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["Figure", "label", "layout", "number", "rgb"]
 
 Figure = dict[str, Any]
-LONGEST_LABEL = 26
+LONGEST_LABEL = 32
 
 
 def label(name: str, longest: int | None = LONGEST_LABEL) -> str:

@@ -17,6 +17,7 @@ function readFigures() {
   for (const element of document.querySelectorAll(".plot")) {
     const figure = JSON.parse(document.getElementById(`${element.id}-data`).textContent);
     if (matchMedia("(pointer: coarse)").matches) figure.layout.dragmode = false;
+    if (matchMedia("(max-width: 40rem)").matches) figure.layout.yaxis.tickfont = { ...figure.layout.yaxis.tickfont, size: 10 };
     figures.set(element.id, { element, ...figure });
   }
 }
