@@ -151,30 +151,17 @@ def test_page_and_plots_follow_from_light_to_dark_and_to_paper(shared: Any) -> N
     shared.emulate_media(color_scheme="light", media="screen")
 
 
-def test_names_of_points_do_not_overlap(shared: Any) -> None:
-    texts = "[...document.querySelectorAll('#s1-cost .textpoint text')]"
-    boxes = [box for text in shared.evaluate_handle(texts).get_properties().values() if (box := text.bounding_box())]
-    assert len(boxes) == 5
-    assert not any(touch(one, other) for one, other in combinations(boxes, 2))
-
-
-def touch(one: dict[str, float], other: dict[str, float]) -> bool:
-    return all(
-        one[start] < other[start] + other[size] and other[start] < one[start] + one[size]
-        for start, size in (("x", "width"), ("y", "height"))
-    )
-
-
 def test_nothing_of_all_this_was_complained_of(shared: Any) -> None:
     assert shared.complaints == []
 
 
 @pytest.fixture(scope="module")
 def hostile(opened: Open) -> Any:
-    """A page with names that are markup and names without end, and with a script that is not its own."""
+    """A page with names that are markup or without end, points at one place, and a script that is not its own."""
     long = "+".join(["randaugment"] * 9)
     evil = line(EVIL, 63, effect(EVIL, 3.0, "helps"), 2.0, [run("kd", 0, error=EVIL), run("kd", 1)])
-    lines = [line("baseline"), evil, line(long, found=effect(long, 1.0, "helps"))]
+    twins = [line(name, 61, effect(name, 1.0, "helps")) for name in ("one", "two", long)]
+    lines = [line("baseline"), evil, *twins]
     one = replace(section(lines, title=EVIL), notes=[EVIL, "x" * 300])
     text = page(replace(report(one), command=f"</script>{EVIL}"))
     return opened(text.replace("</body>", "<script>document.title = 'broken'</script></body>"), width=360)
@@ -193,8 +180,23 @@ def test_a_narrow_window_is_wide_enough(hostile: Any) -> None:
     for button in hostile.query_selector_all(".open"):
         button.click()
     assert hostile.evaluate("document.documentElement.scrollWidth") == 360
+    assert hostile.evaluate("document.querySelector('.sheet .command').getBoundingClientRect().right") < 360
     hostile.set_viewport_size({"width": 800, "height": 800})
     assert becomes(hostile, "document.documentElement.scrollWidth", 800)
+
+
+def test_names_of_points_do_not_overlap(hostile: Any) -> None:
+    texts = "[...document.querySelectorAll('#s1-cost .textpoint text')]"
+    boxes = [box for text in hostile.evaluate_handle(texts).get_properties().values() if (box := text.bounding_box())]
+    assert len(boxes) > 2
+    assert not any(touch(one, other) for one, other in combinations(boxes, 2))
+
+
+def touch(one: dict[str, float], other: dict[str, float]) -> bool:
+    return all(
+        one[start] < other[start] + other[size] and other[start] < one[start] + one[size]
+        for start, size in (("x", "width"), ("y", "height"))
+    )
 
 
 def test_a_live_page_keeps_what_its_reader_did(opened: Open) -> None:
