@@ -62,7 +62,7 @@ def _templates() -> Environment:
     found = Environment(loader=FileSystemLoader(PARTS), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     found.filters.update({name: getattr(formats, name) for name in formats.__all__})
     found.filters.update(link=_link, data=_data, states=states, mark=mark, words=words, rows_words=rows_words)
-    found.filters.update(rgb=rgb, dashes=stroke, breaks=_breaks)
+    found.filters.update(rgb=rgb, dashes=stroke, normal=os.path.normpath, breaks=_breaks)
     return found
 
 

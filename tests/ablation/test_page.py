@@ -169,6 +169,13 @@ def test_a_link_leads_from_the_page_to_its_run() -> None:
     assert "../../eurosat/ghostnetv2/kd%2Bema/seed0/" in links
 
 
+def test_a_folder_is_shown_without_detours() -> None:
+    far = replace(run("kd", 0), folder=typical().folder / "../../digits/kd/seed0")
+    found = shown(report(section([line("kd", runs=[far])])))
+    assert "outputs/digits/kd/seed0" in found.words
+    assert [link["href"] for link in found.all("a", **{"class": "folder"})] == ["../../digits/kd/seed0/"]
+
+
 def test_a_run_that_is_not_there_has_no_link() -> None:
     missing = [run("kd", 0, state="missing")]
     assert not shown(report(section([line("kd", runs=missing)]))).all("a", **{"class": "folder"})
