@@ -22,4 +22,4 @@ class UseStudy(Callback):
 
             from ghostlab.tuning.study import Study
 
-            _impl.OptunaSweeperImpl = Study
+            _impl.OptunaSweeperImpl = Study  # type: ignore[misc]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Transformer
+from hydra.core.override_parser.types import Glob, Override, Transformer
 
 from ghostlab.config.compose import compose
 from ghostlab.config.sweep import KNOB
@@ -70,7 +70,7 @@ def _settled(argument: str) -> str:
     [override] = _parsed([argument])
     if not override.is_sweep_override() or override.is_interval_sweep() or override.is_range_sweep():
         return argument
-    if not override.is_choice_sweep():
+    if isinstance(override.value(), Glob):
         raise UsageError(f"{argument}: a study needs a choice, a range or an interval")
     if len(texts := {*override.sweep_string_iterator()}) == 1:
         return f"{override.get_key_element()}={texts.pop()}"

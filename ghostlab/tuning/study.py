@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,14 @@ class Study(OptunaSweeperImpl):
 
     def setup(self, *, config: DictConfig, **context: Any) -> None:
         super().setup(config=config, **context)
+        assert self.launcher is not None
+        self.composed = config
         self.trials = Trials(self.launcher)
         self.launcher = self.trials
 
     def sweep(self, arguments: list[str]) -> None:
         self._check_options()
-        overrides = space([f"{key}={value}" for key, value in (self.params or {}).items()], arguments)
+        overrides = space([f"{key!s}={value}" for key, value in (self.params or {}).items()], arguments)
         for trial in ends(overrides):
             refuse_several_processes(parse(compose(trial)).trainer)
         self.params = None  # they are among the overrides
@@ -60,8 +63,8 @@ class Study(OptunaSweeperImpl):
     def _check_options(self) -> None:
         if (directions := self._get_directions()) != ["maximize"]:
             raise UsageError(
-                f"hydra.sweeper.direction={', '.join(directions)}: top-1 and the trade-off are better when they are"
-                " larger; use hydra.sweeper.direction=maximize, as experiment=tune does"
+                f"hydra.sweeper.direction={' '.join(directions)}: top-1 and the trade-off are better when larger;"
+                " use hydra.sweeper.direction=maximize, as experiment=tune does"
             )
         if self.storage is not None:
             raise UsageError(
@@ -71,42 +74,54 @@ class Study(OptunaSweeperImpl):
 
     def _folder(self, overrides: Sequence[str]) -> Path:
         digits = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
-        return Path(self.config.outputs) / "studies" / f"{self.study_name or 'study'}-{digits}"
+        return Path(self.composed.outputs) / "studies" / f"{self.study_name or 'study'}-{digits}"
 
     def _keep_results_in(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        with read_write(self.config.hydra):
-            self.config.hydra.sweep.dir = str(folder)
+        with read_write(self.composed.hydra):
+            self.composed.hydra.sweep.dir = str(folder)
 
     def _say_best(self) -> None:
-        best = max(self.trials.finished, key=lambda trial: trial.return_value)
+        best = max(self.trials.finished, key=lambda trial: trial.value)
         failed = self.trials.count - len(self.trials.finished)
         say(
             f"best of {self.trials.count} trials{f', of which {failed} failed' if failed else ''}:"
-            f" {best.cfg.objective.metric} {best.return_value:.2f}   {run_folder(best.cfg)}"
+            f" {best.cfg.objective.metric} {best.value:.2f}   {run_folder(best.cfg)}"
         )
         say(f"once more: python train.py {shlex.join(best.overrides)}")
-        say(f"written to {Path(self.config.hydra.sweep.dir) / RESULTS}")
+        say(f"written to {Path(self.composed.hydra.sweep.dir) / RESULTS}")
 
 
-class Trials:
+@dataclass(frozen=True)
+class Trial:
+    """A trial with its value."""
+
+    value: float
+    overrides: Sequence[str]
+    cfg: DictConfig
+
+
+class Trials(Launcher):
     """The launcher of a study, which hands trials on to the one that was chosen, and keeps what comes back."""
 
     def __init__(self, launcher: Launcher) -> None:
         self.launcher = launcher
-        self.finished: list[JobReturn] = []
+        self.finished: list[Trial] = []
         self.count = 0
+
+    def setup(self, **context: Any) -> None:
+        self.launcher.setup(**context)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Raises ``UsageError`` for a trial that cannot be one: others would fail of the same."""
         trials = [relevant([_null(override) for override in overrides]) for overrides in job_overrides]
         returned = self.launcher.launch(trials, initial_job_idx)
         self.count += len(returned)
-        for one in returned:
+        for one, overrides in zip(returned, trials, strict=True):
             if one.status == JobStatus.FAILED and isinstance(one._return_value, UsageError):
                 raise one._return_value
-            if one.status == JobStatus.COMPLETED and one.return_value is not None:
-                self.finished.append(one)
+            if one.status == JobStatus.COMPLETED and one.return_value is not None and one.cfg is not None:
+                self.finished.append(Trial(float(one.return_value), overrides, one.cfg))
         return returned
 
 

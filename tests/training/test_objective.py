@@ -41,7 +41,7 @@ def test_a_run_is_worth_its_objective(overrides: list[str], value: float) -> Non
     ("overrides", "line"),
     [
         param(["objective.metric=top5"], "objective.metric=top5: no choice 'top5'; did you mean 'top1'?", id="metric"),
-        param(["objective.metric=tradeoff"], "objective.macs=null: objective.metric=tradeoff needs a target", id="macs"),
+        param(["objective.metric=tradeoff"], "objective.macs=null: objective.metric=tradeoff needs", id="macs"),
         param(["objective.macs=0"], "objective.macs=0", id="no-macs"),
         param(["objective.exponent=0.07"], "objective.exponent=0.07: must be within [-1, 0]", id="exponent"),
         param(["objective=top1"], "objective=top1: it has keys", id="no-group"),

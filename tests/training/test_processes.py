@@ -63,7 +63,9 @@ def test_what_fits_is_accepted(torchrun: Any, devices: int | str, nodes: int, st
     check_processes(trainer(devices=devices, num_nodes=nodes))
 
 
-@pytest.mark.parametrize(("devices", "nodes", "started"), [(1, 1, (2, 1)), (2, 1, (2, 2)), (2, 2, (4, 1)), (3, 1, (1, 3))])
+@pytest.mark.parametrize(
+    ("devices", "nodes", "started"), [(1, 1, (2, 1)), (2, 1, (2, 2)), (2, 2, (4, 1)), (3, 1, (1, 3))]
+)
 def test_what_does_not_fit_is_refused_with_the_right_overrides(
     torchrun: Any, devices: int, nodes: int, started: tuple[int, int]
 ) -> None:

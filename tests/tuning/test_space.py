@@ -50,7 +50,9 @@ def test_a_choice_of_one_is_no_choice(written: str, value: str) -> None:
 
 
 def test_every_choice_and_both_ends_of_every_range_are_tried_once() -> None:
-    found = ends(["optimizer.lr=tag(log, interval(0.001, 0.1))", "seed=range(0,3)", "optimizer=adamw,sgd", "resume=never"])
+    found = ends(
+        ["optimizer.lr=tag(log, interval(0.001, 0.1))", "seed=range(0,3)", "optimizer=adamw,sgd", "resume=never"]
+    )
     base = {"optimizer.lr": "0.001", "seed": "0", "optimizer": "adamw", "resume": "never"}
     changed = [{}, {"optimizer.lr": "0.1"}, {"seed": "1"}, {"seed": "2"}, {"optimizer": "sgd"}]
     assert [set(trial) for trial in found] == [{f"{k}={v}" for k, v in {**base, **one}.items()} for one in changed]

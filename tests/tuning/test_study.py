@@ -111,7 +111,7 @@ def test_null_can_be_chosen(study: Study) -> None:
 
 
 def diverging(cfg: DictConfig) -> float:
-    if cfg.optimizer.lr > 0.003:
+    if cfg.optimizer.lr > 0.004:
         raise RunError("loss term 'ce' is not finite at step 3")
     return near_a_hundredth(cfg)
 
@@ -120,9 +120,9 @@ def test_a_trial_that_fails_has_no_value_and_the_others_go_on(
     study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trials = study(task=diverging)
-    failed = sum(trial.optimizer.lr > 0.003 for trial in trials)
+    failed = sum(trial.optimizer.lr > 0.004 for trial in trials)
     assert len(trials) == 4 and 0 < failed < 4
-    assert results(tmp_path)["best_params"]["optimizer.lr"] <= 0.003
+    assert results(tmp_path)["best_params"]["optimizer.lr"] <= 0.004
     told = capsys.readouterr()
     assert f"best of 4 trials, of which {failed} failed: top1" in told.out
     assert "not finite at step 3" in told.err
@@ -134,7 +134,7 @@ def test_the_first_failure_can_end_a_study(study: Study) -> None:
 
 
 def test_a_study_without_any_value_is_an_error_of_one_line(study: Study) -> None:
-    with pytest.raises(RunError, match="^none of the 2 trials of this study has a value$"):
+    with pytest.raises(RunError, match=r"^none of the 2 trials of this study has a value$"):
         study("hydra.sweeper.n_trials=2", "optimizer.lr=0.01,0.02", task=diverging)
 
 
@@ -150,7 +150,11 @@ def test_wrong_usage_in_a_trial_ends_the_study(study: Study) -> None:
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        param(["strategy=smoothing", "strategy.smoothing.amount=interval(0.1,2)"], "strategy.smoothing.amount=2", id="end-of-a-range"),
+        param(
+            ["strategy=smoothing", "strategy.smoothing.amount=interval(0.1,2)"],
+            "strategy.smoothing.amount=2",
+            id="end-of-a-range",
+        ),
         param(["strategy=ema,kd+repram"], "no strategy 'repram'", id="one-of-a-choice"),
         param(["objective.metric=tradeoff"], "objective.macs=null", id="objective"),
         param(["trainer.devices=2"], "trainer.devices=2: the runs of a sweep have one process each", id="processes"),
