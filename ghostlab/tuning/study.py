@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
+from hydra.utils import instantiate
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import DictConfig, read_write
 
@@ -41,6 +42,8 @@ class Study(OptunaSweeperImpl):
         super().setup(config=config, **context)
         assert self.launcher is not None
         self.composed = config
+        if isinstance(self.sampler, DictConfig):  # Hydra 1.4 leaves it to the sweeper
+            self.sampler = instantiate(self.sampler)
         self.trials = Trials(self.launcher)
         self.launcher = self.trials
 
