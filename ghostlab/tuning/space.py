@@ -37,11 +37,11 @@ def ends(overrides: Sequence[str]) -> list[tuple[str, ...]]:
     """Trials with every choice and both ends of every range, for all choices of ``strategy``: one key at a time is
     not at its first value."""
     values = {override.get_key_element(): _ends(override) for override in _parsed(overrides)}
-    strategies = values.pop("strategy", [])
+    strategies = [[one] for one in values.pop("strategy", [])] or [[]]
     first = {key: texts[0] for key, texts in values.items()}
     around = [first, *({**first, key: text} for key, texts in values.items() for text in texts[1:])]
-    trials = [(*strategy, *trial.values()) for strategy in ([one] for one in strategies) for trial in around]
-    return list(dict.fromkeys(map(relevant, trials or [tuple(trial.values()) for trial in around])))
+    trials = [relevant((*strategy, *trial.values())) for strategy in strategies for trial in around]
+    return list(dict.fromkeys(trials))
 
 
 def relevant(trial: Sequence[str]) -> tuple[str, ...]:
