@@ -7,15 +7,15 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ghostlab.config.compose import CONF, VERSION_BASE
 from ghostlab.config.messages import exit_code, one_line
 from ghostlab.config.plus import register
-from ghostlab.config.sweep import late, teach_sweeper
+from ghostlab.config.sweep import apart, late
 from ghostlab.errors import GhostlabError, RunError, UsageError
 
 __all__ = ["Run", "guarded", "hydra_command", "subcommand"]
@@ -67,20 +67,47 @@ def hydra_command(task: Callable[[DictConfig], object], arguments: list[str]) ->
     for argument in arguments:
         if argument.startswith(("+strategy=", "++strategy=")):
             raise UsageError(f"{argument}: strategies are joined by '+' in one value, as in strategy=kd+reparam")
-    failures: list[tuple[str, GhostlabError]] = []
+    register()
+    if {"-m", "--multirun"} & {*arguments}:
+        _sweep(task, arguments)
+    else:
+        _once(task)
+
+
+def _once(task: Callable[[DictConfig], object]) -> None:
+    errors: list[GhostlabError] = []
 
     def job(cfg: DictConfig) -> None:
         try:
-            task(cfg)
-        except GhostlabError as error:
-            failures.append((" ".join(HydraConfig.get().overrides.task), error))
+            own, ablation = apart(cfg)
+            if ablation:
+                raise UsageError(f"ablation={ablation.design}: an ablation is a sweep, python train.py -m ...")
+            task(own)
+        except GhostlabError as error:  # of which Hydra would print more than its one line
+            errors.append(error)
 
-    register()
-    teach_sweeper()
-    if {"-m", "--multirun"} & {*arguments}:
-        sys.argv[1:] = map(late, arguments)
+    _hydra(job)
+    if errors:
+        raise errors[0]
+
+
+def _sweep(task: Callable[[DictConfig], object], arguments: list[str]) -> None:
+    from ghostlab.ablation.sweep import Sweep
+    from ghostlab.ablation.worker import work
+
+    sweep = Sweep(["python", Path(sys.argv[0]).name, *arguments])
+    sweep.attach()
+    sys.argv[1:] = map(late, arguments)
+    try:
+        _hydra(lambda cfg: work(task, cfg, sweep.progress))
+    except Exception as error:
+        if exit_code(error) is not None or not sweep.progress.todo:
+            raise
+        # A launcher's process was killed, or its cluster gave up.
+        why = f"{type(error).__name__}: {one_line(error)}"
+        raise RunError(f"the launcher stopped ({why}); the same command goes on from there") from error
+    sweep.end()
+
+
+def _hydra(job: Callable[[DictConfig], object]) -> None:
     hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="config")(job)()
-    if len(failures) == 1:
-        raise failures[0][1]
-    if failures:
-        raise RunError(f"{len(failures)} runs failed: " + "; ".join(f"[{job}] {error}" for job, error in failures))

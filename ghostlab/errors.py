@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["GhostlabError", "RunError", "UsageError", "nearest", "unknown"]
+__all__ = ["BusyError", "GhostlabError", "RunError", "UsageError", "nearest", "unknown"]
 
 
 class GhostlabError(Exception):
@@ -16,6 +16,10 @@ class GhostlabError(Exception):
 
 class RunError(GhostlabError):
     """Something failed while working: an unreadable image, a NaN loss, a proof that does not hold."""
+
+
+class BusyError(RunError):
+    """Another process is doing it right now."""
 
 
 class UsageError(GhostlabError, ValueError):

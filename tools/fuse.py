@@ -62,9 +62,11 @@ def open_foreign(source: Path, options: dict[str, Any]) -> Opened:
 
 
 def data_module(node: dict[str, Any]) -> DataModule:
-    """The run's data, of which nothing is downloaded."""
+    """The run's data, of which nothing is downloaded, and nothing kept."""
     given = {key: value for key, value in node.items() if key != "class_names"}
-    return DataModule(typed(DataConfig, OmegaConf.create({**given, "download": False}), "data"), seed=0)
+    return DataModule(
+        typed(DataConfig, OmegaConf.create({**given, "download": False, "decoded": None}), "data"), seed=0
+    )
 
 
 def measured(model: nn.Module, fused: nn.Module, data: DataModule | None) -> Accuracy | None:

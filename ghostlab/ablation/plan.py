@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ghostlab.errors import UsageError
 from ghostlab.files import write_text
 
-__all__ = ["Comparison", "Plan", "Row", "Table", "read_plan", "write_plan"]
+__all__ = ["Comparison", "Plan", "Row", "Table", "keep_plan", "read_plan", "write_plan"]
 
 FILE = "plan.json"
 
@@ -66,6 +67,18 @@ class Plan:
     tables: Sequence[Table]
 
 
+def keep_plan(parent: Path, plan: Plan) -> Path:
+    """Write the plan into a folder below ``parent`` whose name says what is compared, and return it.
+
+    The same rows with other seeds are the same ablation: it has all seeds that were ever planned.
+    """
+    folder = parent / f"{plan.kind}-{_digits(plan)}"
+    if (earlier := read_plan(folder)) is not None:
+        plan = replace(plan, tables=[_with_runs(*tables) for tables in zip(plan.tables, earlier.tables, strict=True)])
+    write_plan(folder, plan)
+    return folder
+
+
 def write_plan(folder: Path, plan: Plan) -> None:
     """Write ``plan.json`` into the ablation's folder; the folder of the runs is kept relative to it."""
     outputs = os.path.relpath(plan.outputs, folder)
@@ -89,3 +102,17 @@ def read_plan(folder: Path) -> Plan | None:
 def _table(read: dict[str, Any]) -> Table:
     rows = [Row(**{**row, "runs": {int(seed): run for seed, run in row["runs"].items()}}) for row in read["rows"]]
     return Table(read["title"], read["overrides"], rows, [Comparison(**one) for one in read["comparisons"]])
+
+
+def _digits(plan: Plan) -> str:
+    """Of what is compared, whatever the seeds and wherever the runs are."""
+    tables = [([(row.name, row.config_hash) for row in table.rows], table.comparisons) for table in plan.tables]
+    return hashlib.sha256(repr(tables).encode()).hexdigest()[:8]
+
+
+def _with_runs(table: Table, earlier: Table) -> Table:
+    rows = [
+        replace(row, runs=dict(sorted((dict(old.runs) | dict(row.runs)).items())))
+        for row, old in zip(table.rows, earlier.rows, strict=True)
+    ]
+    return replace(table, rows=rows)

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["Difference", "Effect", "Interaction", "Line", "Report", "Run", "Section"]
+__all__ = ["MANY_SEEDS", "Difference", "Effect", "Interaction", "Line", "Report", "Run", "Section"]
 
 State = Literal["finished", "failed", "running", "missing"]
 Verdict = Literal["helps", "hurts", "undecided", "no seeds"]
+
+MANY_SEEDS = 101
+"""What ``Effect.more_seeds`` says for more than 100."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Run:
 class Difference:
     """Mean difference in percentage points over ``seeds`` pairs, its 95 % interval and the p of the paired t-test.
 
-    With one pair there are no ``low``, ``high`` and ``p``.
+    With one pair there are no ``low``, ``high`` and ``p``; where all figures of a table are equal, no interval.
     """
 
     mean: float
@@ -43,7 +46,8 @@ class Difference:
 @dataclass(frozen=True)
 class Effect:
     """A comparison with its outcome: ``adjusted`` is p corrected for the comparisons of its table, ``more_seeds`` how
-    many more seeds would likely settle an undecided one (None: settled, or cannot be estimated)."""
+    many more seeds would likely settle an undecided one (None: settled, or cannot be estimated; ``MANY_SEEDS``: over
+    100)."""
 
     row: str
     reference: str
@@ -93,7 +97,11 @@ class Line:
 @dataclass(frozen=True)
 class Section:
     """One table of the plan; ``direct`` are comparisons beyond a line's own, ``others`` run folders beside those of
-    the plan that hold other configurations, ``notes`` are what a reader must know (missing, failed, mixed devices)."""
+    the plan that hold other configurations, ``notes`` are what a reader must know (missing, failed, mixed devices).
+
+    ``main`` are the main effects of a factorial: rows with a strategy against those without, over all contexts.
+    ``method`` says in words what was tested and corrected for.
+    """
 
     title: str
     overrides: Sequence[str]
@@ -103,6 +111,8 @@ class Section:
     interactions: Sequence[Interaction]
     others: Sequence[str]
     notes: Sequence[str]
+    main: Sequence[Effect] = ()
+    method: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from ghostlab.config.compose import CONF, compose
 from ghostlab.strategies.registry import canonical_name
 
-__all__ = ["config_hash", "difference", "model_overrides", "plain", "run_folder", "strategy_name"]
+__all__ = ["config_hash", "difference", "identity", "model_overrides", "plain", "run_folder", "strategy_name"]
 
 # What does not change a run's numbers: where it is kept, how it is started, how its data is loaded (the augmentation of
 # an image depends on the seed, the epoch and its index only), what is read off the data, what gives only defaults, and
@@ -25,6 +25,8 @@ NOT_IDENTITY = (
     "seed",
     "data.workers",
     "data.eval_batch_size",
+    "data.decoded",
+    "data.decoded_gib",
     "data.download",
     "data.num_classes",
     "data.class_names",
@@ -50,7 +52,7 @@ def strategy_name(cfg: DictConfig) -> str:
 
 def config_hash(cfg: DictConfig) -> str:
     """Eight hex digits that are the same for two configurations exactly if they differ in nothing but the seed."""
-    text = json.dumps({key: _number(value) for key, value in _identity(cfg).items()}, sort_keys=True)
+    text = json.dumps({key: _number(value) for key, value in identity(cfg).items()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -64,7 +66,7 @@ def run_folder(cfg: DictConfig) -> Path:
 
 def difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str | None:
     """The first key, with both values, in which two plain configurations are different runs."""
-    one, two = _flat(_identity(ours)), _flat(_identity(theirs))
+    one, two = _flat(identity(ours)), _flat(identity(theirs))
     for key in sorted({*one, *two}):
         if one.get(key) != two.get(key):
             return f"{key}={one.get(key)} here, {two.get(key)} there"
@@ -86,7 +88,8 @@ def _model_option(name: str) -> str:
     return name if (CONF / "model" / f"{name}.yaml").exists() else "timm"
 
 
-def _identity(cfg: DictConfig | dict[str, Any]) -> dict[str, Any]:
+def identity(cfg: DictConfig | dict[str, Any]) -> dict[str, Any]:
+    """All that makes two configurations different runs but for the seed: values by dotted key."""
     flat = _flat(plain(cfg) if isinstance(cfg, DictConfig) else cfg)
     return {key: value for key, value in flat.items() if not f"{key}.".startswith(BELOW)}
 

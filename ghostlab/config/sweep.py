@@ -1,94 +1,96 @@
-"""A sweep's runs: each one once, with the values of the strategies that it joins, and all checked before the first."""
+"""A sweep's runs: each one once, with the values of the strategies that it joins."""
 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from ghostlab.config.compose import compose
 from ghostlab.config.identity import run_folder
-from ghostlab.config.messages import exit_code, one_line
 from ghostlab.errors import UsageError, nearest
 from ghostlab.strategies.registry import STRATEGIES
 
-__all__ = ["CheckSweep", "distinct", "jobs", "late", "split", "teach_sweeper"]
+__all__ = ["Job", "apart", "choices", "composed", "distinct", "is_knob", "late", "refuse_unused", "relevant"]
 
-Job = tuple[str, ...]
+_split = BasicSweeper.split_arguments  # as it is in Hydra; the sweep puts its own in its place
 KNOB = re.compile(r"strategy\.(\w+)\.[^=]*=")
+SEED = re.compile(r"seed=(\d+)")
 
 
-_combinations = BasicSweeper.split_arguments
+class Job(NamedTuple):
+    """A run of a sweep: what it overrides, and the configuration and folder that this makes."""
+
+    overrides: tuple[str, ...]
+    cfg: DictConfig
+    folder: Path
 
 
-def split(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
-    """The overrides of every job of a sweep, in batches of ``max_batch_size`` (None: one)."""
-    [combinations] = _combinations(overrides, None)
-    found = [list(job) for job in distinct(combinations)]
-    size = max_batch_size or len(found)
-    return [found[start : start + size] for start in range(0, len(found), size)]
+def choices(overrides: Iterable[Override]) -> dict[str, list[str]]:
+    """What a sweep says about each key: its values, each as one override; what is given last counts."""
+    return {one.get_key_element(): [job[0] for job in _split([one], None)[0]] for one in overrides}
 
 
-def teach_sweeper() -> None:
-    """Let Hydra's own sweeper run the jobs of ``split``: it takes no sweeper from outside of ``hydra_plugins``."""
-    BasicSweeper.split_arguments = staticmethod(split)  # type: ignore[method-assign]
-
-
-class CheckSweep(Callback):
-    """Hydra callback: composes and checks every job of a sweep; exits with 2 and one line at the first mistake."""
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        from ghostlab.training.settings import parse
-
-        try:
-            for job in jobs(config):
-                parse(_composed(job))
-        except Exception as error:
-            code = exit_code(error)
-            if code is None:
-                raise
-            # Hydra turns exceptions of callbacks into warnings; only leaving the program stops the sweep.
-            print(one_line(error), file=sys.stderr)
-            sys.exit(code)
-
-
-def jobs(config: DictConfig) -> list[Job]:
-    """The overrides of every job of a sweep; empty where the sweeper chooses them while it runs (Optuna's)."""
-    sweeper = config.hydra.sweeper
-    if not str(sweeper._target_).endswith(".BasicSweeper"):
-        return []
-    texts = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] + list(config.hydra.overrides.task)
-    parsed = OverridesParser.create().parse_overrides(texts)
-    return [tuple(job) for batch in split(parsed, None) for job in batch]
-
-
-def distinct(combinations: Iterable[Iterable[str]]) -> list[Job]:
-    """The different runs among combinations of overrides.
+def distinct(given: Mapping[str, Sequence[str]]) -> list[Job]:
+    """The different runs among all combinations of the choices.
 
     The value of a strategy that a combination does not join is left out of it: with ``strategy=baseline,kd`` and
     ``strategy.kd.kind=soft,dkd`` there is one baseline. Raises ``UsageError`` for a value that no run uses.
     """
-    every = [tuple(combination) for combination in combinations]
-    relevant = [_relevant(combination) for combination in every]
-    used = {override for job in relevant for override in job}
-    for override in (override for combination in every for override in combination):
-        if override not in used:
-            name = KNOB.match(override)[1]  # type: ignore[index]
-            hint = "" if name in STRATEGIES else nearest(name, STRATEGIES)
-            raise UsageError(f"{override}: no run of this sweep joins '{name}'{hint}")
+    every = [relevant(combination) for combination in product(*given.values())]
+    refuse_unused([value for values in given.values() for value in values], every)
     runs: dict[Path, Job] = {}
-    for job in relevant:
-        runs.setdefault(run_folder(_composed(job)), job)
+    for overrides in every:
+        cfg = composed(overrides)
+        folder = run_folder(cfg)
+        runs.setdefault(folder, Job(overrides, cfg, folder))
     return list(runs.values())
+
+
+def refuse_unused(given: Iterable[str], every: Iterable[Sequence[str]]) -> None:
+    """Raise ``UsageError`` for the value of a strategy that is in none of the runs."""
+    used = {override for overrides in every for override in overrides}
+    for override in (one for one in given if one not in used):
+        name = KNOB.match(override)[1]  # type: ignore[index]
+        hint = "" if name in STRATEGIES else nearest(name, STRATEGIES)
+        raise UsageError(f"{override}: no run of this sweep joins '{name}'{hint}")
+
+
+def relevant(combination: Sequence[str]) -> tuple[str, ...]:
+    """The combination without the values of strategies that it does not join."""
+    knobs = {override: found[1] for override in combination if (found := KNOB.match(override))}
+    joined = composed(tuple(override for override in combination if override not in knobs)).strategy
+    return tuple(override for override in combination if override not in knobs or knobs[override] in joined)
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """The configuration of a run; one that differs in nothing but the seed is not composed again."""
+    seeds = [found[1] for override in overrides if (found := SEED.fullmatch(override))]
+    cfg, _ = apart(_composed(tuple(override for override in overrides if not SEED.fullmatch(override))))
+    if seeds:
+        cfg.seed = int(seeds[-1])
+    return cfg
+
+
+def apart(cfg: DictConfig) -> tuple[DictConfig, DictConfig | None]:
+    """The configuration of a run, and that of the ablation to which it may belong, which is no part of it."""
+    own = cfg.copy()
+    with open_dict(own):
+        ablation = own.pop("ablation", None)
+    return own, ablation if ablation and ablation.get("design") else None
+
+
+def is_knob(override: str) -> bool:
+    """Whether it sets a value of one strategy."""
+    return bool(KNOB.match(override))
 
 
 def late(argument: str) -> str:
@@ -97,19 +99,12 @@ def late(argument: str) -> str:
     Otherwise it is set as well in the configuration that the runs start from, which may not have that strategy.
     """
     key, _, value = argument.partition("=")
-    if not KNOB.match(argument) or OverridesParser.create().parse_override(argument).is_sweep_override():
+    if not is_knob(argument) or OverridesParser.create().parse_override(argument).is_sweep_override():
         return argument
     # Hydra has no choice(null); of two runs that are the same one is made.
     return f"{key}=null,null" if value == "null" else f"{key}=choice({value})"
 
 
-def _relevant(combination: Job) -> Job:
-    """The combination without the values of strategies that it does not join."""
-    knobs = {override: found[1] for override in combination if (found := KNOB.match(override))}
-    joined = _composed(tuple(override for override in combination if override not in knobs)).strategy
-    return tuple(override for override in combination if override not in knobs or knobs[override] in joined)
-
-
 @cache
-def _composed(job: Job) -> DictConfig:
-    return compose(job)
+def _composed(overrides: tuple[str, ...]) -> DictConfig:
+    return compose(overrides)

@@ -55,6 +55,10 @@ class DataConfig:
     eval_batch_size: int = 256
     workers: int | None = None
     """Loading processes, 0 for none besides the main one; None: one a core, at most 8."""
+    decoded: str | None = None
+    """Images in files are decoded once, for all runs, into a folder below this one; None: every time."""
+    decoded_gib: float = 4.0
+    """... where that takes up to so many GiB."""
     on_error: str = "raise"
     """An unreadable image stops the run (``raise``) or is left out and counted (``skip``)."""
     val_fraction: float | None = None
@@ -105,6 +109,7 @@ class DataConfig:
             _require(value is None or value >= least, key, value, f"null or an integer >= {least}")
         for key in ("crop_scale", "crop_pct"):
             _require(0 < getattr(self, key) <= 1, key, getattr(self, key), "above 0 and at most 1")
+        _require(self.decoded_gib > 0, "decoded_gib", self.decoded_gib, "GiB above 0")
         _require(self.crop_padding >= 0, "crop_padding", self.crop_padding, "pixels >= 0")
         _require(len(self.mean) == 3, "mean", self.mean, "three numbers, one a colour")
         _require(len(self.std) == 3 and min(self.std) > 0, "std", self.std, "three numbers above 0, one a colour")

@@ -28,10 +28,10 @@ def digest(source: Source) -> str:
 def _parts(source: Source) -> Iterable[bytes]:
     if isinstance(source, MemorySource):
         yield source.pixels.tobytes()
-    elif isinstance(source, FileSource):
+    elif isinstance(files := getattr(source, "files", source), FileSource):
         # Of a million paths the first and the last in order have in common what all have; a Path for each is slow.
-        root = os.path.commonpath([min(source.paths), max(source.paths)])
-        for path in source.paths:
+        root = os.path.commonpath([min(files.paths), max(files.paths)])
+        for path in files.paths:
             yield f"{path[len(root) :]} {os.path.getsize(path)}\n".encode()  # noqa: PTH202
     else:
         raise TypeError(f"no way to tell one {type(source).__name__} from another")

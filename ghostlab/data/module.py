@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from ghostlab.data.config import DataConfig
 from ghostlab.data.datasets import build
+from ghostlab.data.decoded import decoded
 from ghostlab.data.samples import Batch, Samples, collate
 from ghostlab.data.sampling import EvalBatches, InViews, Keys, Listed, Replay, TrainOrder, rank_and_world
 from ghostlab.data.sources import MemorySource, Source
@@ -63,7 +64,8 @@ class DataModule(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Find, download or read the images, once."""
         if self._sources is None:
-            self._sources = build(self.cfg)
+            train, val = build(self.cfg)
+            self._sources = decoded(train, self.cfg), decoded(val, self.cfg)
         share = self.train_size // rank_and_world()[1]
         if self.cfg.batch_size > share:
             raise UsageError(f"data.batch_size={self.cfg.batch_size}: more than the {share:,} training images a device")

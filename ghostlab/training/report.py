@@ -13,6 +13,7 @@ from torch import nn
 from ghostlab.data import DataModule
 from ghostlab.models import count
 from ghostlab.models.factory import OWN
+from ghostlab.quantities import quantity
 from ghostlab.strategies.base import Strategy
 from ghostlab.training.progress import duration
 from ghostlab.training.settings import OptimizerConfig, Settings
@@ -79,15 +80,6 @@ def result(folder: Path, figures: dict[str, Any]) -> None:
 def already_finished(folder: Path, figures: dict[str, Any]) -> None:
     """Said in place of training a finished run again."""
     say(f"finished already: top-1 {figures['top1']:.1f}   {folder}   (force=true trains it again)")
-
-
-def quantity(number: float) -> str:
-    """``6.16 M``, ``167 M``, ``1.23 G``."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            scaled = number / size
-            return f"{scaled:.{2 if scaled < 10 else 1 if scaled < 100 else 0}f} {unit}"
-    return f"{number:.0f}"
 
 
 def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from ghostlab.config.identity import difference
 from ghostlab.data import DataModule
-from ghostlab.errors import RunError, UsageError
+from ghostlab.errors import BusyError, RunError, UsageError
 from ghostlab.files import write_text
 from ghostlab.strategies.base import Task
 from ghostlab.training import report
@@ -64,6 +64,8 @@ def run(cfg: DictConfig, as_teacher: bool = False) -> dict[str, Any]:
     if result is None and as_teacher and not is_first():
         result = _awaited(settings)
     if result is None:
+        if not as_teacher:
+            _refuse_busy(settings.folder)
         parts = _prepare(settings, cfg)
         with _alone_in(settings.folder, wait=as_teacher):
             # Another process may have finished it since.
@@ -205,6 +207,13 @@ def _clear(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
+def _refuse_busy(folder: Path) -> None:
+    """Said before anything is built; a folder that does not exist is not made."""
+    if (folder / ".lock").exists():
+        with _alone_in(folder, wait=False):
+            pass
+
+
 @contextmanager
 def _alone_in(folder: Path, wait: bool) -> Iterator[None]:
     if not is_first():  # the first process of this run holds the lock
@@ -212,10 +221,11 @@ def _alone_in(folder: Path, wait: bool) -> Iterator[None]:
         return
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", timeout=-1 if wait else 0):
+        # A report that looks which runs are being trained holds a lock for a moment, too.
+        with FileLock(folder / ".lock", timeout=-1 if wait else 1):
             yield
     except Timeout:
-        raise RunError(f"{folder} is being trained by another process") from None
+        raise BusyError(f"{folder} is being trained by another process") from None
 
 
 def _quieten() -> None:

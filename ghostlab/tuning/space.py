@@ -1,19 +1,17 @@
-"""What a study chooses from: its overrides, those of them that count for a trial, and trials at the ends of ranges."""
+"""What a study chooses from: its overrides, and trials at the ends of their ranges."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Transformer
 
-from ghostlab.config.compose import compose
-from ghostlab.config.sweep import KNOB
+from ghostlab.config.sweep import KNOB, relevant
 from ghostlab.errors import UsageError, nearest
 from ghostlab.strategies.registry import STRATEGIES
 
-__all__ = ["ends", "relevant", "space"]
+__all__ = ["ends", "space"]
 
 
 def space(params: Iterable[str], arguments: Iterable[str]) -> list[str]:
@@ -42,18 +40,6 @@ def ends(overrides: Sequence[str]) -> list[tuple[str, ...]]:
     around = [first, *({**first, key: text} for key, texts in values.items() for text in texts[1:])]
     trials = [relevant((*strategy, *trial.values())) for strategy in strategies for trial in around]
     return list(dict.fromkeys(trials))
-
-
-def relevant(trial: Sequence[str]) -> tuple[str, ...]:
-    """The overrides of a trial without the values of strategies that it does not join."""
-    joined = _joined(tuple(override for override in trial if "." not in _key(override)))
-    return tuple(override for override in trial if not (knob := KNOB.match(override)) or knob[1] in joined)
-
-
-@cache
-def _joined(groups: tuple[str, ...]) -> frozenset[str]:
-    """The strategies of a configuration, which depend on what is chosen by its name only."""
-    return frozenset(str(name) for name in compose(groups).strategy)
 
 
 def _ends(override: Override) -> list[str]:

@@ -16,13 +16,13 @@ from hydra.utils import instantiate
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import DictConfig, read_write
 
-from ghostlab.config.compose import compose
 from ghostlab.config.identity import run_folder
+from ghostlab.config.sweep import composed, relevant
 from ghostlab.errors import RunError, UsageError
 from ghostlab.training.processes import refuse_several_processes
 from ghostlab.training.report import say
 from ghostlab.training.settings import parse
-from ghostlab.tuning.space import ends, relevant, space
+from ghostlab.tuning.space import ends, space
 
 __all__ = ["Study"]
 
@@ -51,7 +51,7 @@ class Study(OptunaSweeperImpl):
         self._check_options()
         overrides = space([f"{key!s}={value}" for key, value in (self.params or {}).items()], arguments)
         for trial in ends(overrides):
-            refuse_several_processes(parse(compose(trial)).trainer)
+            refuse_several_processes(parse(composed(trial)).trainer)
         self.params = None  # they are among the overrides
         self._keep_results_in(self._folder(overrides))
         optuna.logging.set_verbosity(optuna.logging.WARNING)

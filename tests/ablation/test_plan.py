@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ghostlab.ablation.plan import Comparison, Plan, Row, Table, read_plan, write_plan
+from ghostlab.ablation.plan import Comparison, Plan, Row, Table, keep_plan, read_plan, write_plan
 from ghostlab.errors import UsageError
 
 PLAN = Plan(
@@ -54,3 +55,16 @@ def test_a_damaged_plan_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "plan.json").write_text(text)
     with pytest.raises(UsageError, match=r"plan\.json: not the plan of an ablation"):
         read_plan(tmp_path)
+
+
+def test_the_same_rows_with_other_seeds_are_the_same_ablation(tmp_path: Path) -> None:
+    [table] = PLAN.tables
+    rows = [replace(row, runs={2: f"{row.name}/seed2"}) for row in table.rows]
+    first = keep_plan(tmp_path, PLAN)
+    more = keep_plan(tmp_path, replace(PLAN, tables=[replace(table, rows=rows)]))
+    read = read_plan(more)
+    assert more == first
+    assert read is not None
+    assert [list(row.runs) for row in read.tables[0].rows] == [[0, 1, 2], [0, 1, 2]]
+    other = keep_plan(tmp_path, replace(PLAN, tables=[replace(table, comparisons=[])]))
+    assert other != first

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from pytest import param
 
-from ghostlab.config.sweep import distinct, late, split
+from ghostlab.config.sweep import distinct, late
 from ghostlab.errors import UsageError
 
 KINDS = ["strategy.kd.kind=soft", "strategy.kd.kind=dkd"]
 
 
 def sweep(*choices: list[str]) -> list[tuple[str, ...]]:
-    return distinct(product(*choices))
+    return [job.overrides for job in distinct({str(place): values for place, values in enumerate(choices)})]
 
 
 def test_a_value_is_left_out_where_its_strategy_is_not_joined() -> None:
@@ -66,14 +64,6 @@ def test_a_value_that_no_run_uses_is_refused(choices: list[list[str]], message: 
     with pytest.raises(UsageError) as refused:
         sweep(*choices)
     assert message in str(refused.value)
-
-
-@pytest.mark.parametrize(("size", "lengths"), [(None, [3]), (2, [2, 1])])
-def test_runs_are_handed_out_in_batches(size: int | None, lengths: list[int]) -> None:
-    texts = ["strategy=baseline,kd", "strategy.kd.kind=soft,dkd"]
-    batches = split(OverridesParser.create().parse_overrides(texts), size)
-    assert [len(batch) for batch in batches] == lengths
-    assert batches[0][0] == ["strategy=baseline"]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ FILES = sorted((CONF / "data").glob("*.yaml"))
 
 def read(path: Path) -> dict[str, Any]:
     """The file as a run sees it whose model names no image size."""
-    cfg = OmegaConf.create({"data": OmegaConf.load(path)})
+    cfg = OmegaConf.create({"data": OmegaConf.load(path), "outputs": "outputs"})
     given = plain(cfg.data)
     return {**given, "root": "somewhere"} if given["root"] == "???" else given
 
@@ -52,6 +52,7 @@ def test_a_file_names_every_field_in_order_and_is_accepted(path: Path) -> None:
         param({"batch_size": 0}, "data.batch_size=0: an integer >= 1", id="batch_size"),
         param({"eval_batch_size": -1}, "data.eval_batch_size=-1: an integer >= 1", id="eval_batch_size"),
         param({"workers": -1}, "data.workers=-1: null or an integer >= 0", id="workers"),
+        param({"decoded_gib": 0}, "data.decoded_gib=0: GiB above 0", id="decoded_gib"),
         param({"num_classes": 1}, "data.num_classes=1: null or an integer >= 2", id="num_classes"),
         param({"stem_stride": 0}, "data.stem_stride=0: an integer >= 1", id="stem_stride"),
         param({"crop_scale": 0.0}, "data.crop_scale=0.0: above 0 and at most 1", id="crop_scale"),

@@ -6,7 +6,7 @@ import pytest
 from pytest import param
 
 from ghostlab.errors import UsageError
-from ghostlab.tuning.space import ends, relevant, space
+from ghostlab.tuning.space import ends, space
 
 RATE = "optimizer.lr=interval(0.001,0.1)"
 AMOUNT = "strategy.smoothing.amount=interval(0.05,0.3)"
@@ -64,8 +64,3 @@ def test_ends_of_a_strategy_are_tried_where_it_is_joined() -> None:
         ("strategy=ema+smoothing", "strategy.smoothing.amount=0.05"),
         ("strategy=ema+smoothing", "strategy.smoothing.amount=0.3"),
     ]
-
-
-def test_a_trial_has_the_values_of_what_it_joins() -> None:
-    trial = ("strategy=kd", "strategy.kd.alpha=0.2", "strategy.smoothing.amount=0.1", "seed=3")
-    assert relevant(trial) == ("strategy=kd", "strategy.kd.alpha=0.2", "seed=3")

@@ -1,0 +1,123 @@
+"""Runs as they are on disk: what state each is in, and its figures; nothing that is damaged stops the reading."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ghostlab.ablation.plan import Row, Table
+from ghostlab.ablation.summary import Run
+from ghostlab.config import config_hash
+
+__all__ = ["figure", "read_config", "read_runs", "top1_by_seed"]
+
+RESULT, CONFIG, HISTORY, ERROR, LOCK = "result.json", "config.yaml", "metrics.csv", "error.txt", ".lock"
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_runs(outputs: Path, table: Table, row: Row) -> tuple[list[Run], list[str]]:
+    """The runs of a row by rising seed, and what a reader must know about those that are not counted."""
+    runs, notes = [], []
+    for seed, place in sorted(row.runs.items()):
+        folder = outputs / place
+        result, problem = _result(folder, row.config_hash, seed)
+        if problem:
+            notes.append(f"{row.name}, seed {seed}: {problem}, not counted ({place})")
+        state, error = ("finished", None) if result else _unfinished(folder)
+        overrides = [*table.overrides, *row.overrides, f"seed={seed}"]
+        command = shlex.join(["python", "train.py", *overrides])
+        runs.append(Run(seed, folder, state, command, result, _history(folder), error))  # type: ignore[arg-type]
+    return runs, notes
+
+
+def figure(run: Run, key: str) -> float | None:
+    """A finite number of the run's ``result.json``; None where it has none under this name."""
+    value = (run.result or {}).get(key)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if number and math.isfinite(value) else None  # type: ignore[arg-type]
+
+
+def top1_by_seed(runs: Sequence[Run]) -> dict[int, float]:
+    """Top-1 in percent of the finished runs, by seed."""
+    return {run.seed: top1 for run in runs if (top1 := figure(run, "top1")) is not None}
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """The configuration that a run was trained with; None where there is none that tells what the run is."""
+    try:
+        config = yaml.load((folder / CONFIG).read_text(encoding="utf-8"), LOADER)
+        known = (config["data"]["name"], config["model"]["name"], config["strategy"], config["seed"])
+        config_hash(OmegaConf.create(config))
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, OmegaConfBaseException):
+        return None
+    return config if all(map(isinstance, known, (str, str, dict, int))) and known[2] else None
+
+
+def _result(folder: Path, expected: str, seed: int) -> tuple[Mapping[str, Any] | None, str | None]:
+    """``result.json`` if it is that of the run that is meant, or why it is not."""
+    try:
+        read = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None, None
+    except (OSError, ValueError) as error:
+        return None, f"{RESULT} cannot be read ({type(error).__name__})"
+    if not isinstance(read, dict):
+        return None, f"{RESULT} is not that of a run"
+    if read.get("config_hash") != expected or read.get("seed") != seed:
+        return None, "its folder holds another configuration"
+    if figure(Run(seed, folder, "finished", "", read), "top1") is None:
+        return read, f"its top-1 is {read.get('top1')}"
+    return read, None
+
+
+def _unfinished(folder: Path) -> tuple[str, str | None]:
+    if _is_locked(folder / LOCK):
+        return "running", None
+    try:
+        lines = (folder / ERROR).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return "missing", None
+    return "failed", lines[0] if lines else "no reason given"
+
+
+def _is_locked(file: Path) -> bool:
+    """Whether a process holds the lock; where there is no file, none is made."""
+    if not file.is_file():
+        return False
+    try:
+        with FileLock(file, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # somebody else's file
+        return False
+
+
+def _history(folder: Path) -> list[dict[str, float]]:
+    """The rows of ``metrics.csv``, of each the finite numbers."""
+    try:
+        text = (folder / HISTORY).read_text(encoding="utf-8", errors="replace")
+        rows = [dict(_numbers(row)) for row in csv.DictReader(text.splitlines())]
+    except (OSError, csv.Error):
+        return []
+    return [row for row in rows if "epoch" in row]
+
+
+def _numbers(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for name, text in row.items():
+        try:
+            value = float(text)
+        except (TypeError, ValueError):
+            continue
+        if math.isfinite(value):
+            yield name, value

@@ -1,0 +1,165 @@
+"""Image files decoded once: their pixels in one file, memory-mapped by all runs and processes that train on them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import PIL
+from filelock import FileLock
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.progress import Progress
+
+from ghostlab.data.digest import digest
+from ghostlab.data.sources import FileSource, Source, UnreadableError, read_image
+from ghostlab.files import write_file, write_text
+
+if TYPE_CHECKING:
+    from ghostlab.data.config import DataConfig
+
+__all__ = ["DecodedSource", "decode", "decoded", "decoded_bytes"]
+
+PIXELS, INDEX = "pixels.bin", "index.json"
+SAMPLE = 256
+CHUNK = 1024
+
+
+class _Entry(NamedTuple):
+    """Where an image begins in the file of pixels and how large it is, or why it cannot be read."""
+
+    offset: int
+    height: int
+    width: int
+    unreadable: str | None = None
+
+
+@dataclass(frozen=True)
+class DecodedSource:
+    """A ``FileSource`` whose pixels lie in one file: the same images, and the same errors for the unreadable ones."""
+
+    files: FileSource
+    pixels: NDArray[np.uint8]
+    entries: Sequence[_Entry]
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        return self.files.targets
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        return self.files.class_names
+
+    def load(self, index: int) -> Image.Image:
+        offset, height, width, unreadable = self.entries[index]
+        if unreadable is not None:
+            raise UnreadableError(self.files.paths[index], unreadable)
+        return Image.fromarray(self.pixels[offset : offset + 3 * height * width].reshape(height, width, 3))
+
+
+def decoded(source: Source, cfg: DataConfig) -> Source:
+    """The source with its images decoded, where they lie in files and ``cfg`` has a folder and enough room for them."""
+    if cfg.decoded is None or not isinstance(source, FileSource):
+        return source
+    parent = Path(cfg.decoded) / cfg.name
+    parent.mkdir(parents=True, exist_ok=True)
+    size = decoded_bytes(source)
+    fits = size <= cfg.decoded_gib * 2**30 and 2 * size < shutil.disk_usage(parent).free
+    return decode(source, parent) if fits else source
+
+
+def decode(source: FileSource, parent: Path) -> DecodedSource:
+    """The source with its images decoded in a folder below ``parent``, where the first that wants them puts them.
+
+    Others wait for it. The folder's name says which files they are, so changed files are decoded anew.
+    """
+    folder = parent / _name(source)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        entries = _read_index(folder, len(source.paths))
+        if entries is None:
+            entries = _decode(source, folder)
+    empty = entries[-1].offset + entries[-1].height == 0
+    pixels = np.empty(0, np.uint8) if empty else np.memmap(folder / PIXELS, np.uint8, "r")
+    return DecodedSource(source, pixels, entries)
+
+
+def decoded_bytes(source: FileSource) -> float:
+    """How many bytes the decoded images take, estimated from the headers of a few hundred files."""
+    paths = source.paths[:: max(1, len(source.paths) // SAMPLE)]
+    return float(np.mean([_header_bytes(path) for path in paths])) * len(source.paths)
+
+
+def _name(source: FileSource) -> str:
+    times = "".join(f"{os.stat(path).st_mtime_ns}\n" for path in source.paths)  # noqa: PTH116 (as in digest)
+    return hashlib.sha256(f"{digest(source)} {PIL.__version__}\n{times}".encode()).hexdigest()[:16]
+
+
+def _header_bytes(path: str) -> int:
+    try:
+        with Image.open(path) as image:
+            return 3 * image.width * image.height
+    except Exception:  # an unreadable file takes nothing, and is dealt with when it is decoded
+        return 0
+
+
+def _read_index(folder: Path, images: int) -> list[_Entry] | None:
+    """The entries of a whole file of pixels; None where there is none."""
+    try:
+        read = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        entries = [_Entry(*entry) for entry in read]
+        last = entries[-1]
+        whole = last.offset + 3 * last.height * last.width == (folder / PIXELS).stat().st_size
+    except (OSError, ValueError, TypeError, IndexError):
+        return None
+    return entries if whole and len(entries) == images else None
+
+
+def _decode(source: FileSource, folder: Path) -> list[_Entry]:
+    entries: list[_Entry] = []
+    write_file(folder / PIXELS, lambda temporary: entries.extend(_write(source, temporary)))
+    write_text(folder / INDEX, json.dumps(entries))
+    return entries
+
+
+def _write(source: FileSource, file: Path) -> Iterator[_Entry]:
+    offset = 0
+    with file.open("wb") as out:
+        for image in _images(source):
+            if isinstance(image, UnreadableError):
+                yield _Entry(offset, 0, 0, image.reason)
+                continue
+            pixels = np.asarray(image)
+            out.write(pixels.tobytes())
+            yield _Entry(offset, *pixels.shape[:2])
+            offset += pixels.nbytes
+
+
+def _images(source: FileSource) -> Iterator[Image.Image | UnreadableError]:
+    """All images in order, decoded by several threads, a part at a time so that few are in memory."""
+    screen = Console(stderr=True)
+    with (
+        Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress,
+        ThreadPoolExecutor(os.cpu_count()) as threads,
+    ):
+        bar = progress.add_task("decoding the images once", total=len(source.paths))
+        for start in range(0, len(source.paths), CHUNK):
+            for image in threads.map(_readable, source.paths[start : start + CHUNK]):
+                yield image
+                progress.advance(bar)
+
+
+def _readable(path: str) -> Any:
+    try:
+        return read_image(path)
+    except UnreadableError as error:
+        return error

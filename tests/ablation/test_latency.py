@@ -1,0 +1,54 @@
+"""The deployed networks of an ablation, each measured once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from ghostlab.ablation.latency import measure_latencies, read_latencies
+from ghostlab.ablation.summarize import summarize
+from ghostlab.benchmarks import timing
+from ghostlab.benchmarks.deployables import Deployable
+from ghostlab.benchmarks.timing import Conditions, Row, Times
+from ghostlab.errors import RunError
+from tests.ablation.runs import planned
+
+TOP1: dict[str, list[float | None]] = {"baseline": [50.0, 51.0], "kd": [60.0, 61.0], "ema": [50.0, None]}
+
+
+def measured(contestants: Sequence[Deployable], conditions: Conditions) -> list[Row]:
+    """In place of minutes of measuring: as many milliseconds as the contestant's place."""
+    assert conditions.batches == (1,)
+    times = [Times(1, [], 0, k / 1e3, 0, 0, 1, 1, 1) for k in range(1, len(contestants) + 1)]
+    return [Row(one.name, "fused", 32, 1, 1, 0, [own]) for one, own in zip(contestants, times, strict=True)]
+
+
+def test_each_network_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "measure", measured)
+    folder, plan = planned(tmp_path, TOP1, results={("kd", seed): {"macs_deploy": 3e6} for seed in (0, 1)})
+    rows = {row.name: row.runs for row in plan.tables[0].rows}
+    for place in (rows["baseline"][1], rows["kd"][0], rows["ema"][0]):
+        (tmp_path / place / "checkpoints").mkdir()
+        (tmp_path / place / "checkpoints/last.ckpt").touch()
+    measure_latencies(summarize(folder))
+    kept = json.loads((folder / "latency.json").read_text())
+    assert {name: one["median_ms"] for name, one in kept.items()} == {"1000000,2000000": 1, "1000000,3000000": 2}
+    assert (folder / kept["1000000,2000000"]["run"]).resolve() == tmp_path / rows["baseline"][1]
+    lines = {line.name: line.latency_ms for line in summarize(folder).sections[0].lines}
+    assert lines == {"baseline": 1, "kd": 2, "ema": 1}
+
+
+def test_without_checkpoints_nothing_can_be_measured(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no finished run here has a checkpoint to measure"):
+        measure_latencies(summarize(planned(tmp_path, TOP1)[0]))
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"1,2": 3}', '{"1000000,2000000": {"median_ms": "x"}}'])
+def test_a_damaged_file_says_nothing(tmp_path: Path, text: str) -> None:
+    folder, _ = planned(tmp_path, TOP1)
+    (folder / "latency.json").write_text(text)
+    run = summarize(folder).sections[0].lines[0].runs[0]
+    assert read_latencies(folder).of(run) is None

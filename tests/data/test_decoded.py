@@ -1,0 +1,119 @@
+"""Images that are decoded once are the same images, and the same errors."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ghostlab.data import DataConfig, DataModule
+from ghostlab.data.decoded import INDEX, PIXELS, DecodedSource, decode, decoded, decoded_bytes
+from ghostlab.data.digest import digest
+from ghostlab.data.folder import scan
+from ghostlab.data.sources import FileSource, MemorySource, UnreadableError, read_image
+from tests.data.conftest import MakeFolder
+
+
+@pytest.fixture
+def source(make_folder: MakeFolder) -> FileSource:
+    """Two images each of two classes: plain, of another size and turned by EXIF, with a palette, and damaged."""
+    root = make_folder({"a": 2, "b": 2})
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (30, 10), (9, 90, 200)).save(root / "a/1.png", exif=turned)
+    Image.open(root / "b/0.png").quantize(5).save(root / "b/0.png")
+    (root / "b/1.png").write_bytes(b"no image")
+    return scan(root, "data.root")
+
+
+def same(one: Image.Image, other: Image.Image) -> bool:
+    return one.mode == other.mode and np.array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_decoded_images_are_those_of_the_files(source: FileSource, tmp_path: Path) -> None:
+    kept = decode(source, tmp_path / "kept")
+    assert all(same(kept.load(i), read_image(source.paths[i])) for i in (0, 1, 2))
+    assert kept.load(1).size == (10, 30)
+    with pytest.raises(UnreadableError) as error:
+        kept.load(3)
+    assert (error.value.path, error.value.reason) == (source.paths[3], "not an image")
+    assert list(kept.targets) == [0, 0, 1, 1]
+    assert digest(kept) == digest(source)
+
+
+def test_files_are_decoded_once(source: FileSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode(source, tmp_path / "kept")
+    monkeypatch.setattr("ghostlab.data.decoded.read_image", None)
+    assert same(decode(source, tmp_path / "kept").load(0), read_image(source.paths[0]))
+
+
+@pytest.mark.parametrize("name", [PIXELS, INDEX])
+def test_a_damaged_file_is_made_again(source: FileSource, tmp_path: Path, name: str) -> None:
+    decode(source, tmp_path / "kept")
+    [file] = (tmp_path / "kept").rglob(name)
+    file.write_bytes(file.read_bytes()[:-1])
+    assert same(decode(source, tmp_path / "kept").load(1), read_image(source.paths[1]))
+
+
+def test_a_changed_file_is_decoded_anew(source: FileSource, tmp_path: Path) -> None:
+    decode(source, tmp_path / "kept")
+    file = Path(source.paths[0])
+    size, pixels = file.stat().st_size, np.asarray(Image.open(file)).copy()
+    Image.fromarray(pixels[::-1]).save(file)
+    with file.open("ab") as opened:
+        opened.truncate(size)
+    assert same(decode(source, tmp_path / "kept").load(0), read_image(source.paths[0]))
+
+
+def test_an_interrupted_decoding_leaves_nothing_that_counts(
+    source: FileSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("ghostlab.data.decoded.write_text", interrupt)
+        decode(source, tmp_path / "kept")
+    assert same(decode(source, tmp_path / "kept").load(0), read_image(source.paths[0]))
+
+
+def test_processes_that_want_the_same_images_wait_for_one_another(source: FileSource, tmp_path: Path) -> None:
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        images = pool.starmap(first_pixels, [(source, tmp_path / "kept")] * 3)
+    assert all(np.array_equal(one, images[0]) for one in images)
+    assert len(list((tmp_path / "kept").rglob(PIXELS))) == 1
+
+
+def test_what_does_not_fit_or_has_no_files_stays_as_it_is(source: FileSource, tmp_path: Path) -> None:
+    assert decoded_bytes(source) == 3 * (20 * 24 + 30 * 10 + 20 * 24)
+    little = DataConfig("imagefolder", str(tmp_path), decoded=str(tmp_path / "kept"), decoded_gib=1e-7)
+    enough = DataConfig("imagefolder", str(tmp_path), decoded=str(tmp_path / "kept"), decoded_gib=1e-5)
+    memory = MemorySource(np.zeros((1, 2, 2), np.uint8), np.zeros(1, np.int64), ["a", "b"])
+    assert decoded(source, DataConfig("imagefolder", str(tmp_path))) is source
+    assert decoded(source, little) is source
+    assert decoded(memory, enough) is memory
+    assert isinstance(decoded(source, enough), DecodedSource)
+
+
+def test_batches_are_the_same_to_the_bit(make_folder: MakeFolder, tmp_path: Path) -> None:
+    root = make_folder({"train/a": 4, "train/b": 4, "val/a": 2, "val/b": 2})
+    cfg = {"name": "imagefolder", "root": str(root), "image_size": 16, "batch_size": 4, "workers": 0}
+    plain, kept = (
+        DataModule(DataConfig(**cfg, decoded=folder), seed=0)  # type: ignore[arg-type]
+        for folder in (None, str(tmp_path / "kept"))
+    )
+    for data in (plain, kept):
+        data.setup()
+    assert isinstance(kept.train_source, DecodedSource)
+    for loader in ("train_dataloader", "val_dataloader"):
+        for one, other in zip(getattr(plain, loader)(), getattr(kept, loader)(), strict=True):
+            assert one.images.equal(other.images)
+            assert one.index.equal(other.index)
+
+
+def first_pixels(source: FileSource, folder: Path) -> np.ndarray:
+    return np.asarray(decode(source, folder).load(0))
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
