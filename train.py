@@ -9,10 +9,11 @@ from omegaconf import DictConfig
 from ghostlab.cli import guarded, hydra_command
 
 
-def train(cfg: DictConfig) -> None:
+def train(cfg: DictConfig) -> float:
     from ghostlab.training.run import run
+    from ghostlab.training.settings import parse
 
-    run(cfg)
+    return parse(cfg).objective.value(run(cfg))
 
 
 if __name__ == "__main__":

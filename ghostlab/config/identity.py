@@ -16,7 +16,8 @@ from ghostlab.strategies.registry import canonical_name
 __all__ = ["config_hash", "difference", "identity", "model_overrides", "plain", "run_folder", "strategy_name"]
 
 # What does not change a run's numbers: where it is kept, how it is started, how its data is loaded (the augmentation of
-# an image depends on the seed, the epoch and its index only), what is read off the data, and what gives only defaults.
+# an image depends on the seed, the epoch and its index only), what is read off the data, what gives only defaults, and
+# what a sweep makes of its runs. A name stands for all that is below it.
 NOT_IDENTITY = (
     "outputs",
     "resume",
@@ -33,7 +34,10 @@ NOT_IDENTITY = (
     "model.native.test",
     "strategy.kd.cache_folder",
     "trainer.tensorboard",
+    "objective",
+    "ablation",
 )
+BELOW = tuple(f"{name}." for name in NOT_IDENTITY)
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
@@ -87,7 +91,7 @@ def _model_option(name: str) -> str:
 def identity(cfg: DictConfig | dict[str, Any]) -> dict[str, Any]:
     """All that makes two configurations different runs but for the seed: values by dotted key."""
     flat = _flat(plain(cfg) if isinstance(cfg, DictConfig) else cfg)
-    return {key: value for key, value in flat.items() if key not in NOT_IDENTITY}
+    return {key: value for key, value in flat.items() if not f"{key}.".startswith(BELOW)}
 
 
 def _number(value: Any) -> Any:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ghostlab.scaling.budget import Candidate, Plan
+from ghostlab.training.objective import tradeoff
 
-__all__ = ["Row", "objective", "rows", "verdict"]
+__all__ = ["Row", "rows", "verdict"]
 
 ENOUGH_SEEDS = 3
 
@@ -35,21 +36,13 @@ class Row:
 
     @property
     def objective(self) -> float:
-        """``objective`` of the mean."""
-        return objective(self.mean, self.candidate.macs, self.target, self.exponent)
+        """``tradeoff`` of the mean."""
+        return tradeoff(self.mean, self.candidate.macs, self.target, self.exponent)
 
     def overlaps(self, other: Row) -> bool:
         """Whether the ranges from the lowest to the highest seed touch."""
         ours, theirs = self.top1.values(), other.top1.values()
         return min(ours) <= max(theirs) and min(theirs) <= max(ours)
-
-
-def objective(accuracy: float, macs: float, target: float, exponent: float = -0.07) -> float:
-    """``accuracy * (macs / target) ** exponent``, in the unit of ``accuracy``: what a search for networks maximises.
-
-    MnasNet (https://arxiv.org/abs/1807.11626), section 3.1; EfficientNet (https://arxiv.org/abs/1905.11946), section 4.
-    """
-    return accuracy * (macs / target) ** exponent
 
 
 def rows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.history import History
 from ghostlab.training.images import RunImages
+from ghostlab.training.processes import check_processes, is_first
 from ghostlab.training.results import draw_curves, read_result, summary, write_result
 from ghostlab.training.services import RunServices
 from ghostlab.training.settings import Settings, parse
@@ -43,17 +45,24 @@ from ghostlab.training.transfer import start
 
 __all__ = ["open_services", "run"]
 
+LOOK_EVERY = 0.5
+"""Seconds between looks for a teacher that another process trains."""
+
 
 def run(cfg: DictConfig, as_teacher: bool = False) -> dict[str, Any]:
     """Train what ``cfg`` describes, or go on with it, and return the content of its ``result.json``.
 
     A finished run is not trained again. A teacher, which several runs may want at once, waits for another process that
-    is training it; that is an error otherwise, and its results are not printed. Raises ``UsageError`` for a wrong
-    configuration and ``RunError`` for what fails on the way.
+    is training it; that is an error otherwise, and its results are not printed. Of the processes of a run the first one
+    trains the teacher. Raises ``UsageError`` for a wrong configuration and ``RunError`` for what fails on the way.
     """
     settings = parse(cfg)
+    if not as_teacher:
+        check_processes(settings.trainer)
     _quieten()
     result = _finished(settings)
+    if result is None and as_teacher and not is_first():
+        result = _awaited(settings)
     if result is None:
         if not as_teacher:
             _refuse_busy(settings.folder)
@@ -79,6 +88,12 @@ def open_services(cfg: DictConfig) -> tuple[Settings, Task, RunServices]:
 def _finished(settings: Settings) -> dict[str, Any] | None:
     _refuse_other_run(settings)
     return None if settings.force else read_result(settings.folder)
+
+
+def _awaited(settings: Settings) -> dict[str, Any]:
+    while (result := _finished(settings)) is None:
+        time.sleep(LOOK_EVERY)
+    return result
 
 
 @dataclass(frozen=True)
@@ -129,12 +144,13 @@ def _train(settings: Settings, parts: _Parts) -> dict[str, Any]:
     if settings.force or settings.resume == "never":
         _clear(settings.folder)
     _write_config(settings, parts.data)
-    _fit(parts)
+    _fit(settings, parts)
     return _finish(settings, parts)
 
 
-def _fit(parts: _Parts) -> None:
-    checkpoint = _resumable(parts.checkpoints.last)
+def _fit(settings: Settings, parts: _Parts) -> None:
+    # Only the first process has cleared the folder for a new start: the others may still see what was there.
+    checkpoint = _resumable(parts.checkpoints.last) if settings.resumes else None
     try:
         parts.trainer.fit(parts.classifier, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
     except torch.OutOfMemoryError:
@@ -157,9 +173,7 @@ def _finish(settings: Settings, parts: _Parts) -> dict[str, Any]:
     return result
 
 
-def _resumable(checkpoint: Path) -> Path | None:
-    if not checkpoint.exists():
-        return None
+def _resumable(checkpoint: Path) -> Path:
     try:
         epoch = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["epoch"]
     except Exception as error:
@@ -202,7 +216,7 @@ def _refuse_busy(folder: Path) -> None:
 
 @contextmanager
 def _alone_in(folder: Path, wait: bool) -> Iterator[None]:
-    if getattr(rank_zero_only, "rank", 0) != 0:  # the first process of this run holds the lock
+    if not is_first():  # the first process of this run holds the lock
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)

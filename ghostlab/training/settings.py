@@ -14,6 +14,7 @@ from ghostlab.data.config import DataConfig
 from ghostlab.errors import UsageError, unknown
 from ghostlab.strategies.base import Strategy
 from ghostlab.strategies.registry import join, load
+from ghostlab.training.objective import Objective
 
 __all__ = ["OptimizerConfig", "Settings", "TrainerConfig", "parse"]
 
@@ -98,6 +99,7 @@ class Settings:
     strategy: str
     optimizer: OptimizerConfig
     trainer: TrainerConfig
+    objective: Objective
     seed: int
     resume: str
     force: bool
@@ -125,6 +127,7 @@ def parse(cfg: DictConfig) -> Settings:
         strategy=strategy_name(cfg),
         optimizer=typed(OptimizerConfig, cfg.optimizer, "optimizer"),
         trainer=typed(TrainerConfig, cfg.trainer, "trainer"),
+        objective=typed(Objective, cfg.objective, "objective"),
         seed=cfg.seed,
         resume=cfg.resume,
         force=cfg.force,
@@ -176,6 +179,8 @@ def _check_given(cfg: DictConfig) -> None:
     for key in ("model", "data", "strategy", "optimizer", "trainer"):
         if not isinstance(cfg.get(key), DictConfig):
             raise UsageError(f"{key}={cfg.get(key)}: must be chosen; see --help for the options")
+    if not isinstance(cfg.get("objective"), DictConfig):
+        raise UsageError(f"objective={cfg.get('objective')}: it has keys, as in objective.metric=top1")
 
 
 def _require(holds: bool, key: str, value: object, allowed: str) -> None:

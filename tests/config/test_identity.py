@@ -35,10 +35,28 @@ def test_a_timm_model_given_by_name_has_its_own_folder() -> None:
         param("force=true", id="force"),
         param("resume=never", id="resume"),
         param("model.native.train=192", id="native-size"),
+        param("objective.metric=tradeoff", id="objective"),
+        param("+ablation.design=add_one", id="ablation"),
     ],
 )
 def test_what_does_not_change_a_runs_numbers_does_not_change_its_hash(override: str) -> None:
     assert config_hash(compose([override])) == config_hash(compose([]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "digits"),
+    [
+        param([], "8d46b697", id="defaults"),
+        param(["strategy=kd+reparam", "optimizer.lr=0.5"], "9c52c740", id="joined"),
+        param(["experiment=ghostnetv3", "data=cifar10"], "c4eb9533", id="recipe"),
+    ],
+)
+def test_the_hash_of_runs_that_are_on_disk_stays_what_it_is(overrides: list[str], digits: str) -> None:
+    assert config_hash(compose(overrides)) == digits
+
+
+def test_a_key_that_only_begins_like_another_counts() -> None:
+    assert config_hash(compose(["+outputs_of=1"])) != config_hash(compose([]))
 
 
 def test_a_models_own_image_sizes_are_the_default_ones() -> None:

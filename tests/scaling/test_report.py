@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ghostlab.scaling.budget import Candidate
-from ghostlab.scaling.report import Row, objective, rows, verdict
+from ghostlab.scaling.report import Row, rows, verdict
 from tests.scaling.nets import ALL, BASE, DEEP, LARGE, PLAN, WIDE, candidate
 
 NOTHING: dict[tuple[Candidate, int], str] = {}
@@ -18,12 +18,6 @@ def table(results: dict[Candidate, list[float]], failed: dict[tuple[Candidate, i
 
 def settled(*best: float, others: float = 60.0) -> dict[Candidate, list[float]]:
     return {BASE: [50, 50, 50], DEEP: list(best), WIDE: [others] * 3, LARGE: [others] * 3, ALL: [others] * 3}
-
-
-def test_the_objective_is_that_of_the_paper() -> None:
-    assert objective(77.1, 400e6, 400e6) == 77.1
-    assert objective(80.0, 800e6, 400e6) == pytest.approx(80 * 2**-0.07)
-    assert objective(80.0, 800e6, 400e6, exponent=0) == 80
 
 
 def test_the_best_objective_is_first_and_what_has_no_run_last() -> None:

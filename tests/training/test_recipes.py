@@ -22,7 +22,11 @@ from ghostlab.strategies.ema import EmaCallback, ema_decay, ema_update, pair
 from ghostlab.training.build import build_model, build_optimizer, build_task
 from ghostlab.training.settings import OptimizerConfig, Settings, parse
 
-FILES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml"))
+FILES = sorted(
+    path.stem
+    for path in (Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml")
+    if "\nhydra:" not in path.read_text()  # those are sweeps
+)
 RMSPROP = ["efficientnet_b0_paper", "efficientnetv2_s_paper", "efficientnetv2_s_automl"]
 GPUS = 8
 IMAGENET: Any = SimpleNamespace(train_size=1_281_167, num_classes=1000)

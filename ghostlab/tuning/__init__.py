@@ -1,0 +1,1 @@
+"""Studies: hyperparameters chosen by Optuna, one run after the other."""
