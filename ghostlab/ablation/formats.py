@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from ghostlab import quantities
 from ghostlab.ablation.summary import MANY_SEEDS, Difference
-from ghostlab.quantities import quantity
 
 __all__ = [
     "both",
@@ -75,7 +75,7 @@ def times(value: float | None) -> str:
 
 def count(value: float | None) -> str:
     """Parameters or MACs."""
-    return NONE if (value := finite(value)) is None else quantity(value)
+    return NONE if (value := finite(value)) is None else quantities.quantity(value)
 
 
 def milliseconds(value: float | None) -> str:
@@ -85,13 +85,7 @@ def milliseconds(value: float | None) -> str:
 
 def duration(seconds: float | None) -> str:
     """``1 h 20 min``, ``2 min 41 s`` or ``31 s``."""
-    if (seconds := finite(seconds)) is None:
-        return NONE
-    hours, rest = divmod(round(seconds), 3600)
-    minutes, left = divmod(rest, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {left} s" if minutes else f"{left} s"
+    return NONE if (seconds := finite(seconds)) is None else quantities.duration(seconds)
 
 
 def more(seeds: int | None) -> str:

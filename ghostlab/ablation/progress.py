@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-__all__ = ["ERROR", "Progress", "failure", "finished"]
+from ghostlab.training.result_file import read_result
+
+__all__ = ["ERROR", "Progress", "failure"]
 
 ERROR = "error.txt"
-
-
-def finished(folder: Path) -> dict[str, Any] | None:
-    """The ``result.json`` of a finished run, None where there is none."""
-    try:
-        return json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
 
 
 def failure(folder: Path) -> str | None:
@@ -46,13 +38,13 @@ class Progress:
     @property
     def left(self) -> list[Path]:
         """The runs to do that are not finished by now."""
-        return [folder for folder in self.todo if not finished(folder)]
+        return [folder for folder in self.todo if not read_result(folder)]
 
     def seconds_left(self) -> float | None:
         """Estimated from the finished runs; None before there is one."""
         measured: dict[Path, list[float]] = {}
         for folder in self.every:
-            if result := finished(folder):
+            if result := read_result(folder):
                 measured.setdefault(folder.parent, []).append(result["seconds"])
         if not measured:
             return None

@@ -15,12 +15,13 @@ from omegaconf import DictConfig
 
 from ghostlab.ablation.arrange import Wanted, arrange
 from ghostlab.ablation.plan import Plan, Table, keep_plan
-from ghostlab.ablation.progress import Progress, failure, finished
+from ghostlab.ablation.progress import Progress, failure
 from ghostlab.config.sweep import Job, apart, choices, distinct
 from ghostlab.errors import RunError
+from ghostlab.quantities import duration
 from ghostlab.training.processes import refuse_several_processes
-from ghostlab.training.progress import duration
 from ghostlab.training.report import say
+from ghostlab.training.result_file import read_result
 from ghostlab.training.settings import parse, typed
 
 __all__ = ["Sweep"]
@@ -50,7 +51,7 @@ class Sweep:
         jobs, tables = _planned(given, config)
         for job in jobs:
             refuse_several_processes(parse(job.cfg).trainer)
-        todo = [job for job in jobs if job.cfg.force or not finished(job.folder)]
+        todo = [job for job in jobs if job.cfg.force or not read_result(job.folder)]
         shared = frozenset.intersection(*(frozenset(job.overrides) for job in jobs))
         at_once = max(1, min(_at_once(config.hydra.launcher), len(todo)))
         self.progress = Progress([job.folder for job in jobs], [job.folder for job in todo], at_once, shared)
@@ -111,7 +112,7 @@ def _show(jobs: Sequence[Job], tables: Sequence[Table], progress: Progress) -> N
     for table in tables:
         say(f"  {table.title}")
         for row in table.rows:
-            done = sum(bool(finished(Path(jobs[0].cfg.outputs) / folder)) for folder in row.runs.values())
+            done = sum(bool(read_result(Path(jobs[0].cfg.outputs) / folder)) for folder in row.runs.values())
             say(f"    {row.name:<24} {done}/{len(row.runs)}")
 
 

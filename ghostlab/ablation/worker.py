@@ -11,15 +11,16 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from ghostlab.ablation.progress import ERROR, Progress, finished
+from ghostlab.ablation.progress import ERROR, Progress
 from ghostlab.config.identity import run_folder
 from ghostlab.config.messages import one_line
 from ghostlab.config.sweep import apart
 from ghostlab.errors import BusyError
 from ghostlab.files import write_text
+from ghostlab.quantities import duration
 from ghostlab.training.processes import refuse_several_processes
-from ghostlab.training.progress import duration
 from ghostlab.training.report import say
+from ghostlab.training.result_file import read_result
 from ghostlab.training.settings import parse
 
 __all__ = ["work"]
@@ -68,7 +69,7 @@ def _left(progress: Progress) -> str:
 
 
 def _told(folder: Path) -> str:
-    result = finished(folder)
+    result = read_result(folder)
     return f"top-1 {result['top1']:.1f}  {duration(result['seconds'])}  {folder}" if result else str(folder)
 
 

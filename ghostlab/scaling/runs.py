@@ -15,7 +15,7 @@ from ghostlab.config import config_hash, run_folder
 from ghostlab.config.messages import exit_code, one_line
 from ghostlab.scaling.budget import Candidate, Plan
 from ghostlab.scaling.settings import Search, check_settings
-from ghostlab.training.results import read_result
+from ghostlab.training.result_file import read_result
 from ghostlab.training.run import run
 from ghostlab.training.settings import parse
 

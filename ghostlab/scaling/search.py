@@ -12,13 +12,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from ghostlab.errors import RunError
+from ghostlab.quantities import duration
 from ghostlab.scaling.budget import Plan, make_plan
 from ghostlab.scaling.chart import draw
 from ghostlab.scaling.report import Row, rows, verdict
 from ghostlab.scaling.runs import Job, Outcome, finished, jobs, seconds_left, work
 from ghostlab.scaling.settings import Search, Wanted, open_search
 from ghostlab.scaling.tables import COLUMNS, about_grid, best, cells, commands, write_tables
-from ghostlab.training.progress import duration
 from ghostlab.training.report import quantity, say
 
 __all__ = ["search"]

@@ -10,10 +10,11 @@ from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.callbacks.progress.rich_progress import RichProgressBarTheme
 from pytorch_lightning.utilities import rank_zero_only
 
+from ghostlab.quantities import duration
 from ghostlab.training.classifier import Classifier, as_classifier
 from ghostlab.training.history import History
 
-__all__ = ["EpochLines", "ProgressBar", "duration", "figures"]
+__all__ = ["EpochLines", "ProgressBar", "figures"]
 
 REFRESH_SECONDS = 0.5
 """Reading the running loss waits for a GPU, so the bar's figures are renewed by time and not by step."""
@@ -32,15 +33,6 @@ def figures(
         shown["top-1"] = f"{top1:.1f}"
     shown["images/s"] = f"{images_per_second:,.0f}"
     return shown | ({"left": duration(left)} if left else {})
-
-
-def duration(seconds: float) -> str:
-    """``2 min 41 s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 class ProgressBar(RichProgressBar):

@@ -13,9 +13,8 @@ from torch import nn
 from ghostlab.data import DataModule
 from ghostlab.models import count
 from ghostlab.models.factory import OWN
-from ghostlab.quantities import quantity
+from ghostlab.quantities import duration, quantity
 from ghostlab.strategies.base import Strategy
-from ghostlab.training.progress import duration
 from ghostlab.training.settings import OptimizerConfig, Settings
 
 __all__ = ["already_finished", "header", "quantity", "result", "say", "strategy"]

@@ -1,9 +1,8 @@
-"""What a finished run leaves behind: ``result.json``, written last and at once, and ``curves.png``."""
+"""What a finished run leaves behind: the figures of its ``result.json``, and ``curves.png``."""
 
 from __future__ import annotations
 
 import copy
-import json
 import platform
 from pathlib import Path
 from statistics import harmonic_mean
@@ -16,7 +15,7 @@ import torchvision
 from torch import nn
 
 from ghostlab import __version__
-from ghostlab.files import write_file, write_text
+from ghostlab.files import write_file
 from ghostlab.models import count
 from ghostlab.reparam.plan import apply, plan
 from ghostlab.training.checkpoints import Checkpoints
@@ -24,7 +23,7 @@ from ghostlab.training.classifier import Classifier
 from ghostlab.training.history import History
 from ghostlab.training.settings import Settings
 
-__all__ = ["draw_curves", "read_result", "summary", "write_result"]
+__all__ = ["draw_curves", "summary", "versions"]
 
 
 def summary(settings: Settings, classifier: Classifier, history: History, checkpoints: Checkpoints) -> dict[str, Any]:
@@ -67,19 +66,6 @@ def versions() -> dict[str, str]:
         "timm": timm.__version__,
         "pytorch_lightning": pytorch_lightning.__version__,
     }
-
-
-def write_result(folder: Path, result: dict[str, Any]) -> None:
-    """Write ``result.json``; its presence says that the run is finished."""
-    write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
-
-
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """The result of a finished run, None where there is none."""
-    try:
-        return json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
 
 
 def draw_curves(history: History, terms: list[str], title: str, file: Path) -> None:

@@ -38,7 +38,8 @@ from ghostlab.training.classifier import Classifier
 from ghostlab.training.history import History
 from ghostlab.training.images import RunImages
 from ghostlab.training.processes import check_processes, is_first
-from ghostlab.training.results import draw_curves, read_result, summary, write_result
+from ghostlab.training.result_file import read_result, write_result
+from ghostlab.training.results import draw_curves, summary
 from ghostlab.training.services import RunServices
 from ghostlab.training.settings import Settings, parse
 from ghostlab.training.transfer import start
