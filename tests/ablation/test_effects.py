@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
+
 import pytest
 from scipy import stats
 
 from ghostlab.ablation.effects import comparison_effects, method
 from ghostlab.ablation.plan import Comparison, Row
+from ghostlab.ablation.statistics import LEVEL, more_seeds
 from ghostlab.ablation.summary import Effect
 from tests.ablation.runs import row, table
 
@@ -86,6 +89,15 @@ def test_only_what_is_undecided_has_a_number_of_seeds() -> None:
     assert found["kd"].more_seeds is None
     assert found["mixup"].verdict == "undecided"
     assert 1 <= (found["mixup"].more_seeds or 0) <= 10
+
+
+def test_the_number_of_seeds_is_for_the_level_that_comes_next() -> None:
+    """Of three comparisons one is settled, so that the next one has to reach a half of the level."""
+    found = effects({"baseline": BASE, "kd": BETTER, "mixup": [51.0, 51.5, 53.9], "ema": SAME})
+    deviation = statistics.stdev([1.0, 0.5, 1.9])
+    assert found["kd"].verdict == "helps"
+    assert found["mixup"].more_seeds == more_seeds(3.4 / 3, deviation, 3, LEVEL / 2)
+    assert found["mixup"].more_seeds != more_seeds(3.4 / 3, deviation, 3, LEVEL)
 
 
 @pytest.mark.parametrize(

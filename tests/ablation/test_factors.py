@@ -32,6 +32,13 @@ def test_an_interaction_is_what_both_give_beyond_the_sum() -> None:
     assert interactions(compared, two_by_two([55, 56.5, 57.2]), 0.1)[0].verdict == "undecided"
 
 
+def test_the_floor_of_the_deviation_is_that_of_four_figures() -> None:
+    figures = top1(baseline=[50, 51, 52], ema=[52, 53.5, 54], kd=[53, 54, 55]) | {"ema+kd": {0: 55.2, 1: 56.7, 2: 57.2}}
+    compared = table([row(name) for name in NAMES])
+    assert interactions(compared, figures, 0.1)[0].verdict == "undecided"
+    assert interactions(compared, figures, 0.01)[0].verdict == "more together"
+
+
 def test_contexts_are_averaged_for_each_seed() -> None:
     rows = [row(name) for name in (*NAMES, "mixup", "ema+mixup", "kd+mixup", "ema+kd+mixup")]
     figures = two_by_two([60, 61.5, 62]) | top1(mixup=[10, 10, 10])

@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from omegaconf import OmegaConf
 from pytest import param
 
 from ghostlab.ablation.plan import Row
 from ghostlab.ablation.results import figure, read_config, read_runs, top1_by_seed
 from ghostlab.ablation.summary import Run
-from tests.ablation.runs import planned
+from ghostlab.config import config_hash
+from tests.ablation.runs import config, planned
+
+OTHER_SEED = json.dumps({"config_hash": config_hash(OmegaConf.create(config("baseline"))), "seed": 1, "top1": 99})
 
 
 def only(folder: Path, row: Row | None = None) -> tuple[Run, list[str]]:
@@ -87,6 +91,7 @@ def test_looking_leaves_no_lock_behind(tmp_path: Path) -> None:
         param(
             '{"config_hash": "ffffffff", "seed": 0, "top1": 99}', "its folder holds another configuration", id="hash"
         ),
+        param(OTHER_SEED, "its folder holds another configuration", id="seed"),
     ],
 )
 def test_what_is_no_result_of_the_run_is_named_and_not_counted(tmp_path: Path, content: str, said: str) -> None:

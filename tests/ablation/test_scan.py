@@ -14,7 +14,7 @@ from ghostlab.ablation.plan import Comparison, Table
 from ghostlab.ablation.scan import scan
 from ghostlab.config import compose, config_hash
 from ghostlab.config.identity import plain
-from tests.ablation.runs import write_run
+from tests.ablation.runs import config, write_run
 
 
 def tables(folder: Path) -> list[Table]:
@@ -45,6 +45,15 @@ def test_the_values_in_which_rows_differ_are_a_part_of_their_names(tmp_path: Pat
     assert names(tables(tmp_path)[0]) == [
         *("baseline", "ema"),
         *("kd+mixup tau=1.0 alpha=0.2", "kd+mixup tau=4.0 alpha=0.2", "kd+mixup tau=4.0 alpha=0.4"),
+    ]
+
+
+def test_values_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    for kd, mixup in ((0.5, 0.2), (0.9, 0.4)):
+        write_run(tmp_path, "kd+mixup", 0, 50.0, knobs={"kd": {"alpha": kd}, "mixup": {"alpha": mixup}})
+    assert names(tables(tmp_path)[0]) == [
+        "kd+mixup kd.alpha=0.5 mixup.alpha=0.2",
+        "kd+mixup kd.alpha=0.9 mixup.alpha=0.4",
     ]
 
 
@@ -118,9 +127,14 @@ def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
 )
 def test_the_command_of_a_run_makes_the_same_run(given: list[str]) -> None:
     wanted = compose(given)
-    config = yaml.safe_load(yaml.safe_dump(plain(wanted)))
-    again = compose([*common_overrides(config), *row_overrides(config)])
+    kept = yaml.safe_load(yaml.safe_dump(plain(wanted)))
+    again = compose([*common_overrides(kept), *row_overrides(kept)])
     assert config_hash(again) == config_hash(wanted)
+
+
+def test_a_key_that_the_defaults_do_not_have_is_added() -> None:
+    given = config("baseline", trainer={"profiler": "simple", "max_epochs": 3})
+    assert common_overrides(given)[2:] == ["+trainer.profiler=simple", "trainer.max_epochs=3"]
 
 
 def test_a_strategy_of_another_version_is_still_named(tmp_path: Path) -> None:
