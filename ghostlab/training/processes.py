@@ -36,9 +36,12 @@ def check_processes(trainer: TrainerConfig) -> None:
 
 
 def refuse_several_processes(trainer: TrainerConfig) -> None:
-    """Raise ``UsageError`` where a job of a sweep wants several processes: each would start the whole sweep itself."""
+    """Raise ``UsageError`` where a job of a sweep wants several processes: each would start the whole sweep itself.
+
+    Of the processes of ``torchrun`` the first one raises it, as in ``check_processes``.
+    """
     if _under_torchrun():
-        raise UsageError("torchrun starts one run, not a sweep: every process of it would start the sweep itself")
+        _refuse("torchrun starts one run, not a sweep: every process of it would start the sweep itself")
     for key, several in (("devices", _devices(trainer) > 1), ("num_nodes", trainer.num_nodes > 1)):
         if several:
             value = getattr(trainer, key)

@@ -143,3 +143,6 @@ def test_a_sweep_under_torchrun_is_refused(torchrun: Any) -> None:
     torchrun(1)
     with pytest.raises(UsageError, match="one run, not a sweep"):
         refuse_several_processes(trainer(devices=1))
+    torchrun(2, 2, rank=2)
+    with pytest.raises(SystemExit):
+        refuse_several_processes(trainer(devices=1))
