@@ -15,7 +15,7 @@ from ghostlab.ablation.progress import ERROR, Progress
 from ghostlab.config.identity import run_folder
 from ghostlab.config.messages import one_line
 from ghostlab.config.sweep import apart
-from ghostlab.errors import BusyError
+from ghostlab.errors import BusyError, UsageError
 from ghostlab.files import write_text
 from ghostlab.quantities import duration
 from ghostlab.training.processes import refuse_several_processes
@@ -34,25 +34,31 @@ def work(task: Callable[[DictConfig], object], cfg: DictConfig, progress: Progre
     A job that another sweep is doing is left to it. A sweeper that waits for the value of each run gets the error.
     """
     hydra = HydraConfig.get()
-    cfg, _ = apart(cfg)
-    overrides, folder = list(hydra.overrides.task), run_folder(cfg)
-    planned = str(hydra.sweeper._target_).endswith(".BasicSweeper")
     number = f"run {int(hydra.job.num) + 1}" + (f"/{len(progress.todo)}" if progress.todo else "")
+    own, ablation = apart(cfg)
+    overrides, folder = list(hydra.overrides.task), run_folder(own)
     _before(number, overrides, progress)
-    (folder / ERROR).unlink(missing_ok=True)
     try:
-        refuse_several_processes(parse(cfg).trainer)
-        with _output(folder, progress):
-            value = task(cfg)
+        refuse_several_processes(parse(own).trainer)
+        if ablation:
+            raise UsageError(f"ablation={ablation.design}: its runs are planned; leave out hydra/sweeper")
+        return _done(task, own, number, progress)
     except BusyError:
         say(f"{number}  {folder} is being trained by another sweep and left to it")
         return None
     except Exception as error:
         _keep(folder, overrides, error)
         say(f"{number}  failed: {one_line(error)}")
-        if planned:
+        if str(hydra.sweeper._target_).endswith(".BasicSweeper"):
             return None
         raise
+
+
+def _done(task: Callable[[DictConfig], object], cfg: DictConfig, number: str, progress: Progress) -> object:
+    folder = run_folder(cfg)
+    (folder / ERROR).unlink(missing_ok=True)
+    with _output(folder, progress):
+        value = task(cfg)
     if progress.parallel > 1:
         say(f"{number}  {_told(folder)}{_left(progress)}")
     return value

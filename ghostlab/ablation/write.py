@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ghostlab.ablation.summary import Line, Report, Section
+from ghostlab.ablation.summary import Effect, Interaction, Line, Report, Section
 from ghostlab.ablation.table import (
     EFFECT_COLUMNS,
     columns,
@@ -30,7 +30,7 @@ LEGEND = (
 SPECIAL = re.compile(r"([\\`*\[\]<>|])")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 CSV_COLUMNS = (
-    *("table", "strategy", "joins", "finished", "runs", "top1", "top1_sd", "top1_raw", "top1_ema"),
+    *("table", "kind", "strategy", "joins", "finished", "runs", "top1", "top1_sd", "top1_raw", "top1_ema"),
     *("against", "subject", "removed", "difference", "low", "high", "pairs", "p", "p_corrected", "verdict"),
     "more_seeds",
     *("seconds", "time_ratio", "memory_ratio", "params_deploy", "macs_deploy", "latency_ms"),
@@ -62,11 +62,12 @@ def markdown(report: Report) -> str:
 
 
 def csv_text(report: Report) -> str:
-    """A line a row, in full precision; an empty cell is not known."""
+    """A line a row, direct comparison, main effect and interaction, in full precision; an empty cell is not known."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    writer.writerows(_csv_row(section, line) for section in report.sections for line in section.lines)
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for section in report.sections:
+        writer.writerows({"table": _cell(section.title), **cells} for cells in _csv_rows(section))
     return text.getvalue()
 
 
@@ -105,16 +106,42 @@ def _escaped(text: str) -> str:
     return SPECIAL.sub(r"\\\1", one_line(text))
 
 
-def _csv_row(section: Section, line: Line) -> list[Any]:
-    effect = line.effect
-    found = effect.difference if effect else None
-    difference = [found.mean, found.low, found.high, found.seeds, found.p] if found else [None] * 5
-    tested = [effect.adjusted, effect.verdict, effect.more_seeds] if effect else [None] * 3
-    names = [_cell(section.title), _cell(line.name), _cell(line.strategy)]
-    top1 = [line.top1, line.top1_sd, line.top1_raw, line.top1_ema]
-    costs = [line.seconds, line.time_ratio, line.memory_ratio, line.params_deploy, line.macs_deploy, line.latency_ms]
-    about = [_cell(effect.reference), _cell(effect.subject), effect.removed] if effect else [None] * 3
-    return [*names, seeds_of(line), len(line.runs), *top1, *about, *difference, *tested, *costs]
+def _csv_rows(section: Section) -> Iterator[dict[str, Any]]:
+    for line in section.lines:
+        yield {"kind": "row", **_csv_line(line), **(_csv_effect(line.effect) if line.effect else {})}
+    for kind, effects in (("direct", section.direct), ("main", section.main)):
+        for effect in effects:
+            yield {"kind": kind, "strategy": _cell(effect.row), **_csv_effect(effect)}
+    for one in section.interactions:
+        yield {"kind": "interaction", "strategy": _cell(" with ".join(one.strategies)), **_csv_tested(one)}
+
+
+def _csv_line(line: Line) -> dict[str, Any]:
+    figures = ("top1", "top1_sd", "top1_raw", "top1_ema", "seconds", "time_ratio", "memory_ratio")
+    deployed = ("params_deploy", "macs_deploy", "latency_ms")
+    names = {"strategy": _cell(line.name), "joins": _cell(line.strategy)}
+    runs = {"finished": seeds_of(line), "runs": len(line.runs)}
+    return {**names, **runs, **{key: getattr(line, key) for key in (*figures, *deployed)}}
+
+
+def _csv_effect(effect: Effect) -> dict[str, Any]:
+    names = {"against": _cell(effect.reference), "subject": _cell(effect.subject), "removed": effect.removed}
+    return {**names, **_csv_tested(effect), "more_seeds": effect.more_seeds}
+
+
+def _csv_tested(one: Effect | Interaction) -> dict[str, Any]:
+    tested = {"p_corrected": one.adjusted, "verdict": one.verdict}
+    found = one.difference
+    if found is None:
+        return tested
+    return {
+        **tested,
+        "difference": found.mean,
+        "low": found.low,
+        "high": found.high,
+        "pairs": found.seeds,
+        "p": found.p,
+    }
 
 
 def _cell(text: str) -> str:

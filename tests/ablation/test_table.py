@@ -123,6 +123,10 @@ def test_direct_comparisons_and_factors_are_shown(tmp_path: Path) -> None:
     for told in (shown, text):
         assert "kd against ema" in told
         assert "kd with ema" in told
+    rows = {(row["kind"], row["strategy"]): row for row in csv.DictReader(io.StringIO(csv_text(found)))}
+    assert [kind for kind, _ in rows] == ["row"] * 4 + ["direct"] + ["main"] * 2 + ["interaction"]
+    assert rows["direct", "kd"]["against"] == "ema"
+    assert float(rows["interaction", "kd with ema"]["difference"]) == found.sections[0].interactions[0].difference.mean
     assert "on average over all others" in shown
     assert "| On average over all others |" in text
 
