@@ -39,7 +39,7 @@ CSV_COLUMNS = (
 
 def write_report(report: Report, refresh: int | None = None) -> None:
     """Write the three files into the report's folder; with ``refresh`` the page loads itself again, in seconds."""
-    from ghostlab.ablation.page import page  # imports plotly
+    from ghostlab.ablation.html.page import page  # imports plotly
 
     write_text(report.folder / "table.md", markdown(report))
     write_text(report.folder / "table.csv", csv_text(report))

@@ -21,9 +21,9 @@ from tests.ablation.runs import planned
 def pages(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
     """The ``refresh`` of every page that is made."""
     made: list[int | None] = []
-    module = ModuleType("ghostlab.ablation.page")
+    module = ModuleType("ghostlab.ablation.html.page")
     module.page = lambda report, refresh=None: made.append(refresh) or "<html>"  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "ghostlab.ablation.page", module)
+    monkeypatch.setitem(sys.modules, "ghostlab.ablation.html.page", module)
     return made
 
 

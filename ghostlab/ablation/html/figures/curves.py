@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from ghostlab.ablation.figures.style import Figure, label, layout, number, rgb
+from ghostlab.ablation.html.figures.style import Figure, label, layout, number, rgb
 from ghostlab.ablation.summary import Line, Run, Section
 
 __all__ = ["curves", "first_shown", "stroke"]

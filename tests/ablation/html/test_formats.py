@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from ghostlab.ablation import formats
+from ghostlab.ablation.html import formats
 from ghostlab.ablation.summary import Difference
 
 

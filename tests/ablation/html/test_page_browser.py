@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ghostlab.ablation.page import page
+from ghostlab.ablation.html.page import page
 from tests.ablation.reports import FOLDER, complete, effect, line, report, run, section
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

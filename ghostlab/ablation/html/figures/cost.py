@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ghostlab.ablation import formats
-from ghostlab.ablation.figures.style import Figure, label, layout, number
+from ghostlab.ablation.html import formats
+from ghostlab.ablation.html.figures.style import Figure, label, layout, number
+from ghostlab.ablation.html.verdicts import line_mark, line_words
 from ghostlab.ablation.summary import Line, Section
-from ghostlab.ablation.verdicts import line_mark, line_words
 
 __all__ = ["cost", "front"]
 

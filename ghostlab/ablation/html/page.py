@@ -15,16 +15,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from ghostlab.ablation import formats
-from ghostlab.ablation.figures.curves import stroke
-from ghostlab.ablation.figures.style import rgb
-from ghostlab.ablation.page_data import states, view
+from ghostlab.ablation.html import formats
+from ghostlab.ablation.html.figures.curves import stroke
+from ghostlab.ablation.html.figures.style import rgb
+from ghostlab.ablation.html.verdicts import mark, rows_words, words
+from ghostlab.ablation.html.view import states, view
 from ghostlab.ablation.summary import Report
-from ghostlab.ablation.verdicts import mark, rows_words, words
 
 __all__ = ["page"]
 
-PARTS = Path(__file__).with_name("page_parts")
+PARTS = Path(__file__).with_name("parts")
 SCRIPTS = ("labels.js", "plots.js", "table.js", "copy.js", "memory.js", "main.js")
 TITLES = {
     "add_one": "What each strategy adds",

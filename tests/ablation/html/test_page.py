@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-import ghostlab.ablation.page as module
-from ghostlab.ablation.formats import TIMES
-from ghostlab.ablation.page import page
+import ghostlab.ablation.html.page as module
+from ghostlab.ablation.html.formats import TIMES
+from ghostlab.ablation.html.page import page
 from ghostlab.ablation.summary import Effect, Report
 from tests.ablation.reports import complete, effect, line, report, run, section, typical
 
@@ -279,7 +279,7 @@ def test_a_report_without_tables_says_so() -> None:
 
 
 def test_the_parts_of_the_page_are_packaged() -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
     patterns: Sequence[str] = project["tool"]["setuptools"]["package-data"]["ghostlab"]
     package = Path(module.__file__).parents[1]
     packaged = {file for pattern in patterns for file in package.glob(pattern)}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ghostlab.ablation import formats
-from ghostlab.ablation.columns import ordered, removes
-from ghostlab.ablation.figures.style import Figure, label, layout, number
+from ghostlab.ablation.html import formats
+from ghostlab.ablation.html.columns import ordered, removes
+from ghostlab.ablation.html.figures.style import Figure, label, layout, number
+from ghostlab.ablation.html.verdicts import MARKS, REFERENCE, Mark, line_mark, mark, words
 from ghostlab.ablation.summary import Difference, Line, Section
-from ghostlab.ablation.verdicts import MARKS, REFERENCE, Mark, line_mark, mark, words
 
 __all__ = ["effects", "interactions", "main_effects"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ghostlab.ablation import formats
+from ghostlab.ablation.html import formats
+from ghostlab.ablation.html.verdicts import REFERENCE, line_mark, line_words
 from ghostlab.ablation.summary import Line, Section
-from ghostlab.ablation.verdicts import REFERENCE, line_mark, line_words
 
 __all__ = ["Column", "columns", "ordered", "removes"]
 

@@ -10,10 +10,10 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from ghostlab.ablation.figures.cost import cost
-from ghostlab.ablation.figures.curves import curves, first_shown
-from ghostlab.ablation.figures.forest import effects, interactions, main_effects
-from ghostlab.ablation.figures.style import label
+from ghostlab.ablation.html.figures.cost import cost
+from ghostlab.ablation.html.figures.curves import curves, first_shown
+from ghostlab.ablation.html.figures.forest import effects, interactions, main_effects
+from ghostlab.ablation.html.figures.style import label
 from ghostlab.ablation.summary import Run
 from tests.ablation.reports import complete, effect, line, run, section, typical
 

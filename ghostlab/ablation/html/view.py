@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ghostlab.ablation.columns import Column, columns, ordered, removes
-from ghostlab.ablation.figures.cost import cost
-from ghostlab.ablation.figures.curves import curves, first_shown
-from ghostlab.ablation.figures.forest import effects, interactions, main_effects
-from ghostlab.ablation.figures.style import Figure
+from ghostlab.ablation.html.columns import Column, columns, ordered, removes
+from ghostlab.ablation.html.figures.cost import cost
+from ghostlab.ablation.html.figures.curves import curves, first_shown
+from ghostlab.ablation.html.figures.forest import effects, interactions, main_effects
+from ghostlab.ablation.html.figures.style import Figure
+from ghostlab.ablation.html.verdicts import MARKS, PENDING, REFERENCE, Mark, line_mark
 from ghostlab.ablation.summary import Line, Section
-from ghostlab.ablation.verdicts import MARKS, PENDING, REFERENCE, Mark, line_mark
 
 __all__ = ["View", "states", "view"]
 
