@@ -281,6 +281,6 @@ def test_a_report_without_tables_says_so() -> None:
 def test_the_parts_of_the_page_are_packaged() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
     patterns: Sequence[str] = project["tool"]["setuptools"]["package-data"]["ghostlab"]
-    package = Path(module.__file__).parents[1]
+    package = Path(module.__file__).parents[2]
     packaged = {file for pattern in patterns for file in package.glob(pattern)}
     assert {module.PARTS / name for name in (*module.SCRIPTS, "page.html", "page.css")} <= packaged
