@@ -109,6 +109,9 @@ class DataConfig:
             _require(value is None or value >= least, key, value, f"null or an integer >= {least}")
         for key in ("crop_scale", "crop_pct"):
             _require(0 < getattr(self, key) <= 1, key, getattr(self, key), "above 0 and at most 1")
+        # false would be a folder of that name
+        named = self.decoded is None or str(self.decoded).lower() not in ("", "true", "false")
+        _require(named, "decoded", self.decoded, "a folder, or null to decode every time")
         _require(self.decoded_gib > 0, "decoded_gib", self.decoded_gib, "GiB above 0")
         _require(self.crop_padding >= 0, "crop_padding", self.crop_padding, "pixels >= 0")
         _require(len(self.mean) == 3, "mean", self.mean, "three numbers, one a colour")

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,7 @@ from rich.progress import Progress
 
 from ghostlab.data.digest import digest
 from ghostlab.data.sources import FileSource, Source, UnreadableError, read_image
+from ghostlab.errors import RunError
 from ghostlab.files import write_file, write_text
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class DecodedSource:
     """A ``FileSource`` whose pixels lie in one file: the same images, and the same errors for the unreadable ones."""
 
     files: FileSource
-    pixels: NDArray[np.uint8]
+    kept: Path
     entries: Sequence[_Entry]
 
     @property
@@ -59,6 +61,14 @@ class DecodedSource:
     def class_names(self) -> Sequence[str]:
         return self.files.class_names
 
+    @cached_property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Of all images, one after another: (bytes,); every process maps the file for itself."""
+        return np.memmap(self.kept, np.uint8, "r")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "pixels"}
+
     def load(self, index: int) -> Image.Image:
         offset, height, width, unreadable = self.entries[index]
         if unreadable is not None:
@@ -67,14 +77,23 @@ class DecodedSource:
 
 
 def decoded(source: Source, cfg: DataConfig) -> Source:
-    """The source with its images decoded, where they lie in files and ``cfg`` has a folder and enough room for them."""
+    """The source with its images decoded, where they lie in files and ``cfg`` has a folder and enough room for them.
+
+    Raises ``RunError`` where that folder cannot be written.
+    """
     if cfg.decoded is None or not isinstance(source, FileSource):
         return source
-    parent = Path(cfg.decoded) / cfg.name
-    parent.mkdir(parents=True, exist_ok=True)
     size = decoded_bytes(source)
-    fits = size <= cfg.decoded_gib * 2**30 and 2 * size < shutil.disk_usage(parent).free
-    return decode(source, parent) if fits else source
+    if size > cfg.decoded_gib * 2**30:
+        return source
+    folder = Path(cfg.decoded) / cfg.name / _name(source)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        room = (folder / INDEX).exists() or 2 * size < shutil.disk_usage(folder).free
+        return _kept(source, folder) if room else source
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(f"data.decoded={cfg.decoded}: {reason}; data.decoded=null decodes every time") from None
 
 
 def decode(source: FileSource, parent: Path) -> DecodedSource:
@@ -82,15 +101,16 @@ def decode(source: FileSource, parent: Path) -> DecodedSource:
 
     Others wait for it. The folder's name says which files they are, so changed files are decoded anew.
     """
-    folder = parent / _name(source)
+    return _kept(source, parent / _name(source))
+
+
+def _kept(source: FileSource, folder: Path) -> DecodedSource:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         entries = _read_index(folder, len(source.paths))
         if entries is None:
             entries = _decode(source, folder)
-    empty = entries[-1].offset + entries[-1].height == 0
-    pixels = np.empty(0, np.uint8) if empty else np.memmap(folder / PIXELS, np.uint8, "r")
-    return DecodedSource(source, pixels, entries)
+    return DecodedSource(source, folder / PIXELS, entries)
 
 
 def decoded_bytes(source: FileSource) -> float:
@@ -125,6 +145,9 @@ def _read_index(folder: Path, images: int) -> list[_Entry] | None:
 
 
 def _decode(source: FileSource, folder: Path) -> list[_Entry]:
+    # Whoever holds the lock writes alone: other temporary files were left by processes that were killed.
+    for left in folder.glob(f".{Path(PIXELS).stem}.*"):
+        left.unlink()
     entries: list[_Entry] = []
     write_file(folder / PIXELS, lambda temporary: entries.extend(_write(source, temporary)))
     write_text(folder / INDEX, json.dumps(entries))

@@ -52,6 +52,8 @@ def test_a_file_names_every_field_in_order_and_is_accepted(path: Path) -> None:
         param({"batch_size": 0}, "data.batch_size=0: an integer >= 1", id="batch_size"),
         param({"eval_batch_size": -1}, "data.eval_batch_size=-1: an integer >= 1", id="eval_batch_size"),
         param({"workers": -1}, "data.workers=-1: null or an integer >= 0", id="workers"),
+        param({"decoded": "False"}, "data.decoded=False: a folder, or null to decode every time", id="decoded_false"),
+        param({"decoded": ""}, "data.decoded=: a folder, or null to decode every time", id="decoded_empty"),
         param({"decoded_gib": 0}, "data.decoded_gib=0: GiB above 0", id="decoded_gib"),
         param({"num_classes": 1}, "data.num_classes=1: null or an integer >= 2", id="num_classes"),
         param({"stem_stride": 0}, "data.stem_stride=0: an integer >= 1", id="stem_stride"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from ghostlab.data.decoded import INDEX, PIXELS, DecodedSource, decode, decoded,
 from ghostlab.data.digest import digest
 from ghostlab.data.folder import scan
 from ghostlab.data.sources import FileSource, MemorySource, UnreadableError, read_image
+from ghostlab.errors import RunError
 from tests.data.conftest import MakeFolder
 
 
@@ -42,6 +45,13 @@ def test_decoded_images_are_those_of_the_files(source: FileSource, tmp_path: Pat
     assert (error.value.path, error.value.reason) == (source.paths[3], "not an image")
     assert list(kept.targets) == [0, 0, 1, 1]
     assert digest(kept) == digest(source)
+
+
+def test_processes_are_sent_the_name_of_the_file_and_not_its_content(source: FileSource, tmp_path: Path) -> None:
+    kept = decode(source, tmp_path / "kept")
+    before = len(pickle.dumps(kept))
+    assert same(pickle.loads(pickle.dumps(kept)).load(1), kept.load(1))
+    assert len(pickle.dumps(kept)) == before
 
 
 def test_files_are_decoded_once(source: FileSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +103,34 @@ def test_what_does_not_fit_or_has_no_files_stays_as_it_is(source: FileSource, tm
     assert decoded(source, little) is source
     assert decoded(memory, enough) is memory
     assert isinstance(decoded(source, enough), DecodedSource)
+
+
+def config(folder: Path) -> DataConfig:
+    return DataConfig("imagefolder", "anywhere", decoded=str(folder))
+
+
+def test_a_full_disk_keeps_new_files_away_and_not_those_that_are_there(
+    source: FileSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded(source, config(tmp_path / "there"))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    assert isinstance(decoded(source, config(tmp_path / "there")), DecodedSource)
+    assert decoded(source, config(tmp_path / "new")) is source
+
+
+def test_what_a_killed_process_left_is_removed(source: FileSource, tmp_path: Path) -> None:
+    decode(source, tmp_path / "kept")
+    [folder] = (tmp_path / "kept").iterdir()
+    (folder / INDEX).unlink()
+    (folder / ".pixels.1.bin").write_bytes(b"half of it")
+    decode(source, tmp_path / "kept")
+    assert {file.name for file in folder.iterdir()} == {".lock", PIXELS, INDEX}
+
+
+def test_a_folder_that_cannot_be_made_is_named(source: FileSource, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"data\.decoded=.*file: Not a directory; data\.decoded=null decodes every time"):
+        decoded(source, config(tmp_path / "file"))
 
 
 def test_batches_are_the_same_to_the_bit(make_folder: MakeFolder, tmp_path: Path) -> None:
