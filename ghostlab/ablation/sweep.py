@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
@@ -52,18 +52,15 @@ class Sweep:
         for job in jobs:
             refuse_several_processes(parse(job.cfg).trainer)
         todo = [job for job in jobs if job.cfg.force or not read_result(job.folder)]
-        shared = frozenset.intersection(*(frozenset(job.overrides) for job in jobs))
-        at_once = max(1, min(_at_once(config.hydra.launcher), len(todo)))
-        self.progress = Progress([job.folder for job in jobs], [job.folder for job in todo], at_once, shared)
+        self.progress = _progress(jobs, todo, config.hydra.launcher)
         if tables:
-            outputs, design = Path(jobs[0].cfg.outputs), config.ablation.design
-            self.report = keep_plan(outputs / "ablation", Plan(design, self.command, outputs, tables))
+            outputs = Path(jobs[0].cfg.outputs)
+            self.report = keep_plan(outputs / "ablation", Plan(config.ablation.design, self.command, outputs, tables))
         elif len({job.folder.parent for job in jobs}) > 1:
             self.report = Path(os.path.commonpath([job.folder.parents[2] for job in jobs]))
         _show(jobs, tables, self.progress)
-        overrides = [list(job.overrides) for job in todo]
-        size = size or len(overrides) or 1
-        return [overrides[start : start + size] for start in range(0, len(overrides), size)]
+        size = size or len(todo) or 1
+        return [[list(job.overrides) for job in todo[start : start + size]] for start in range(0, len(todo), size)]
 
     def end(self) -> None:
         """Wait for runs that another sweep is training, and name the report; raises ``RunError`` naming what failed."""
@@ -90,6 +87,12 @@ def _planned(given: Mapping[str, Sequence[str]], config: DictConfig) -> tuple[li
     if "experiment" in rest:
         rest["ablation.design"] = ["ablation.design=null"]  # the experiment may bring one along, which no run has
     return arrange(rest, typed(Wanted, node, "ablation"), Path(base.outputs))
+
+
+def _progress(jobs: Sequence[Job], todo: Sequence[Job], launcher: DictConfig) -> Progress:
+    at_once = max(1, min(_at_once(launcher), len(todo)))
+    shared = frozenset.intersection(*(frozenset(job.overrides) for job in jobs))
+    return Progress([job.folder for job in jobs], [job.folder for job in todo], at_once, shared)
 
 
 def _at_once(launcher: DictConfig) -> int:
@@ -126,8 +129,12 @@ def _shape(jobs: Sequence[Job], tables: Sequence[Table]) -> str:
 
 def _wait_for(folder: Path) -> None:
     """Until no other process trains it."""
-    lock = folder / ".lock"
-    if not lock.exists() or failure(folder):
+    lock = FileLock(folder / ".lock")
+    if not Path(lock.lock_file).exists() or failure(folder):
         return
-    with FileLock(lock):
-        pass
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"waiting for {folder}, which another sweep is training")
+        lock.acquire()
+    lock.release()
