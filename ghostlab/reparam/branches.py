@@ -132,7 +132,9 @@ class MultiBranchConv(nn.Module):
 
     def branch_outputs(self, x: Tensor) -> list[Tensor]:
         """What each branch adds to the output, (B, C_out, H', W') each."""
-        terms = [*self.bn(self._stacked(x)).chunk(self.branches, dim=1)]
+        stacked = self.bn(self._stacked(x))
+        # A chunk is a view, which an activation may not change in place; a sum of chunks it may.
+        terms = [stacked] if self.branches == 1 else [*stacked.chunk(self.branches, dim=1)]
         return terms + [branch(x) for branch in (self.scale, self.identity) if branch is not None]
 
     def _stacked(self, x: Tensor) -> Tensor:

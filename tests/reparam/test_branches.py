@@ -176,3 +176,9 @@ def test_a_strided_stem_of_large_channels_last_images_does_not_crash() -> None:
     images = torch.randn(16, 3, 128, 128).contiguous(memory_format=torch.channels_last)
     site.to(memory_format=torch.channels_last).train().branch_sum(images).sum().backward()
     assert site.scale.conv.weight.grad is not None
+
+
+def test_the_output_of_a_single_branch_may_be_changed_in_place() -> None:
+    site = MultiBranchConv.from_conv(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), 1, False, False).train()
+    F.relu6(site.branch_sum(torch.randn(2, 3, 8, 8)), inplace=True).sum().backward()
+    assert site.conv.weight.grad is not None
