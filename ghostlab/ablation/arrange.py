@@ -101,25 +101,29 @@ def _cells(common: Sequence[str], variants: Sequence[Variant], knobs: Choices, s
 
 
 def _table(common: Sequence[str], rest: Choices, cells: Sequence[_Cell], wanted: Wanted, outputs: Path) -> Table:
-    rows: dict[str, Row] = {}
-    comparisons: dict[str, Comparison] = {}
+    grouped: dict[str, list[_Cell]] = {}
     for cell in cells:
-        name = _name(cell)
-        cfg = cell.job.cfg
-        own = [
-            override for override in cell.job.overrides if override not in common and not override.startswith("seed=")
-        ]
-        row = rows.setdefault(name, Row(name, strategy_name(cfg), own, config_hash(cfg), {}))
-        row.runs[int(cfg.seed)] = cell.job.folder.relative_to(outputs).as_posix()  # type: ignore[index]
-        if cell.variant.reference:
-            subject = _name(cell, cell.variant.subject)
-            comparisons[name] = Comparison(name, cell.variant.reference, subject, cell.variant.removed)
+        grouped.setdefault(_name(cell), []).append(cell)
+    rows = {name: _row(name, own, common, outputs) for name, own in grouped.items()}
+    compared = [found for name, own in grouped.items() if (found := _comparison(name, own[0]))]
     _refuse_equal(rows.values())
-    _refuse_several_references(comparisons.values(), rows)
+    _refuse_several_references(compared, rows)
     direct = [_direct(row, other, rows) for row, given in wanted.compare.items() for other in _listed(given)]
-    return Table(
-        _title(common, rest, cells[0].job.cfg), list(common), [*rows.values()], [*comparisons.values(), *direct]
-    )
+    return Table(_title(common, rest, cells[0].job.cfg), list(common), [*rows.values()], [*compared, *direct])
+
+
+def _row(name: str, cells: Sequence[_Cell], common: Sequence[str], outputs: Path) -> Row:
+    cfg = cells[0].job.cfg
+    own = [one for one in cells[0].job.overrides if one not in common and not one.startswith("seed=")]
+    runs = {int(cell.job.cfg.seed): cell.job.folder.relative_to(outputs).as_posix() for cell in cells}
+    return Row(name, strategy_name(cfg), own, config_hash(cfg), runs)
+
+
+def _comparison(name: str, cell: _Cell) -> Comparison | None:
+    variant = cell.variant
+    if variant.reference is None:
+        return None
+    return Comparison(name, variant.reference, _name(cell, variant.subject), variant.removed)
 
 
 def _name(cell: _Cell, name: str | None = None) -> str:

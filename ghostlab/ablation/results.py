@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.ablation.plan import Row, Table
-from ghostlab.ablation.summary import Run
+from ghostlab.ablation.summary import Run, State
 from ghostlab.config import config_hash
 
 __all__ = ["figure", "read_config", "read_runs", "top1_by_seed"]
@@ -27,24 +27,26 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def read_runs(outputs: Path, table: Table, row: Row) -> tuple[list[Run], list[str]]:
     """The runs of a row by rising seed, and what a reader must know about those that are not counted."""
-    runs, notes = [], []
+    runs: list[Run] = []
+    notes: list[str] = []
     for seed, place in sorted(row.runs.items()):
         folder = outputs / place
         result, problem = _result(folder, row.config_hash, seed)
         if problem:
             notes.append(f"{row.name}, seed {seed}: {problem}, not counted ({place})")
-        state, error = ("finished", None) if result else _unfinished(folder)
+        state, error = _unfinished(folder) if result is None else ("finished", None)
         overrides = [*table.overrides, *row.overrides, f"seed={seed}"]
         command = shlex.join(["python", "train.py", *overrides])
-        runs.append(Run(seed, folder, state, command, result, _history(folder), error))  # type: ignore[arg-type]
+        runs.append(Run(seed, folder, state, command, result, _history(folder), error))
     return runs, notes
 
 
 def figure(run: Run, key: str) -> float | None:
     """A finite number of the run's ``result.json``; None where it has none under this name."""
     value = (run.result or {}).get(key)
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) else None  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if math.isfinite(value) else None
 
 
 def top1_by_seed(runs: Sequence[Run]) -> dict[int, float]:
@@ -80,7 +82,7 @@ def _result(folder: Path, expected: str, seed: int) -> tuple[Mapping[str, Any] |
     return read, None
 
 
-def _unfinished(folder: Path) -> tuple[str, str | None]:
+def _unfinished(folder: Path) -> tuple[State, str | None]:
     if _is_locked(folder / LOCK):
         return "running", None
     try:
