@@ -1,0 +1,22 @@
+"""The formats by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ghostlab.deploy.export.format import Format
+from ghostlab.deploy.export.onnx import Onnx
+from ghostlab.errors import UsageError, unknown
+
+__all__ = ["FORMATS", "format_of"]
+
+FORMATS: dict[str, Format] = {kind.name: kind() for kind in (Onnx,)}
+
+
+def format_of(path: Path) -> Format:
+    """The format of a file, by its suffix; ``UsageError`` when it is none of them."""
+    for known in FORMATS.values():
+        if path.name.endswith(known.files[0]):
+            return known
+    suffixes = ", ".join(known.files[0] for known in FORMATS.values())
+    raise UsageError(f"{path}: {unknown('format', path.suffix, [])} {suffixes}")

@@ -1,0 +1,74 @@
+"""ONNX, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ghostlab.deploy.export.format import Format, Runner
+from ghostlab.deploy.export.onnx_graph import simplify
+from ghostlab.deploy.export.program import program, quiet
+from ghostlab.deploy.lean import lean
+from ghostlab.deploy.network import Description, Network
+from ghostlab.errors import RunError
+
+__all__ = ["Onnx"]
+
+KEY = "ghostlab"
+
+
+class Onnx(Format):
+    """One file; input "images", output "logits". Its description is in ``metadata_props``."""
+
+    name = "onnx"
+    files = (".onnx",)
+    extra = "onnx"
+    packages = ("onnx", "onnxscript", "onnxruntime")
+    dynamic_size = True
+    block = 16
+
+    def convert(self, network: Network, path: Path, dynamic_size: bool = False) -> None:
+        import onnx
+
+        model = simplify(to_onnx(network, dynamic_size))
+        onnx.helper.set_model_props(model, {KEY: network.description.text()})
+        onnx.checker.check_model(model)
+        onnx.save(model, path)
+
+    def describe(self, path: Path) -> Description:
+        return Description.parse(_session(path, 1).get_modelmeta().custom_metadata_map.get(KEY), path)
+
+    def open(self, path: Path, threads: int | None = None) -> Runner:
+        session = _session(path, threads)
+        return Runner(_caller(session, session.get_inputs()[0].name))
+
+
+def to_onnx(network: Network, dynamic_size: bool = False) -> Any:
+    """The lean network as an ONNX ``ModelProto``, as the exporter leaves it."""
+    graph = program(network, lean(network.model, Onnx.block), True, dynamic_size)
+    with quiet():
+        names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"]}
+        exported = torch.onnx.export(graph, dynamo=True, verbose=False, optimize=True, **names)
+    assert exported is not None
+    return exported.model_proto
+
+
+def _session(path: Path, threads: int | None) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of classes that only the runtime's C++ part knows
+        raise RunError(f"{path}: ONNX Runtime cannot read it: {' '.join(str(error).split())[:160]}") from None
+
+
+def _caller(session: Any, name: str) -> Callable[[Tensor], Tensor]:
+    return lambda images: torch.from_numpy(session.run(None, {name: images.numpy()})[0])
