@@ -57,11 +57,11 @@ class LeanGhostNet(nn.Module):
         stages: list[nn.Module] = []
         for stage in model.blocks[:-1]:
             blocks = []
-            for bottleneck in stage:
+            for bottleneck in stage.children():
                 blocks.append(LeanBottleneck(bottleneck, layout, block))
                 layout = blocks[-1].layout
             stages.append(nn.Sequential(*blocks))
-        conv = model.blocks[-1][0].conv
+        conv = model.get_submodule(f"blocks.{len(stages)}.0.conv")
         last = nn.Sequential(OrderedDict(conv=_moved(conv, layout, _plain(conv.out_channels)), act1=_relu()))
         self.blocks = nn.Sequential(*stages, nn.Sequential(last))
         self.global_pool = model.global_pool
@@ -76,8 +76,9 @@ class LeanGhostNet(nn.Module):
 class LeanBottleneck(nn.Module):
     """A ``GhostBottleneck`` for images in ``inputs``; its own output is in ``layout``."""
 
-    def __init__(self, old: GhostBottleneck, inputs: Layout, block: int) -> None:
+    def __init__(self, old: nn.Module, inputs: Layout, block: int) -> None:
         super().__init__()
+        assert isinstance(old, GhostBottleneck)
         self.ghost1 = LeanGhostModule(old.ghost1, inputs, block)
         wide = self.ghost1.layout
         self.conv_dw = _moved(old.conv_dw, wide, wide) if isinstance(old.conv_dw, nn.Conv2d) else None
@@ -194,8 +195,9 @@ def _passing(conv: nn.Conv2d) -> nn.Conv2d:
     return new
 
 
-def _moved(conv: nn.Conv2d, inputs: Layout, outputs: Layout) -> nn.Conv2d:
+def _moved(conv: nn.Module, inputs: Layout, outputs: Layout) -> nn.Conv2d:
     """The convolution from one layout to another; what is not among the ``outputs`` is zero."""
+    assert isinstance(conv, nn.Conv2d)
     depthwise = conv.groups > 1
     new = _like(conv, inputs.size, outputs.size, outputs.size if depthwise else 1)
     taps = torch.arange(1) if depthwise else inputs.places

@@ -74,7 +74,7 @@ class Format(ABC):
 
     @abstractmethod
     def describe(self, path: Path) -> Description:
-        """The description in a file; ``RunError`` for files that are damaged or of another origin, which are not run."""
+        """The description in a file; ``RunError`` for a file that is damaged or of another origin, which is not run."""
 
     @abstractmethod
     def open(self, path: Path, threads: int | None = None) -> Runner:
