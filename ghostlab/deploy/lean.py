@@ -61,8 +61,8 @@ class LeanGhostNet(nn.Module):
                 blocks.append(LeanBottleneck(bottleneck, layout, block))
                 layout = blocks[-1].layout
             stages.append(nn.Sequential(*blocks))
-        conv = model.get_submodule(f"blocks.{len(stages)}.0.conv")
-        last = nn.Sequential(OrderedDict(conv=_moved(conv, layout, _plain(conv.out_channels)), act1=_relu()))
+        conv = _moved(model.get_submodule(f"blocks.{len(stages)}.0.conv"), layout, _plain(model.num_features))
+        last = nn.Sequential(OrderedDict(conv=conv, act1=_relu()))
         self.blocks = nn.Sequential(*stages, nn.Sequential(last))
         self.global_pool = model.global_pool
         self.conv_head, self.classifier = model.conv_head, model.classifier

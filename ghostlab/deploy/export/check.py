@@ -1,0 +1,93 @@
+"""What a file answers in its runtime, beside what PyTorch answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+
+from ghostlab.data import DataModule
+from ghostlab.deploy.network import Network, data_module
+from ghostlab.errors import GhostlabError
+
+__all__ = ["TOLERANCE", "Comparison", "Reference", "validation_data"]
+
+TOLERANCE = 1e-3
+"""Largest difference allowed between the answers of two runtimes in float32, relative to the largest answer."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``difference``: the largest of a logit, relative to the largest logit of all; ``top1`` in percent on ``images``
+    validation images, None without any."""
+
+    difference: float
+    top1: float | None
+    images: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the difference is one of rounding; that with a NaN in it is not."""
+        return self.difference <= TOLERANCE
+
+
+@dataclass
+class Reference:
+    """PyTorch's answers about the validation images, or about random ones where there is no data, asked once."""
+
+    network: Network
+    data: DataModule | None
+    logits: Tensor = field(init=False)
+    targets: Tensor | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.logits, self.targets = self._answers(self.network.model, "PyTorch")
+
+    @property
+    def top1(self) -> float | None:
+        """In percent; None where there is no data."""
+        return self._top1(self.logits)
+
+    def compare(self, runner: nn.Module, name: str) -> Comparison:
+        """Ask ``runner``, images (B, 3, H, W) -> logits (B, classes), about the same images."""
+        logits, _ = self._answers(runner, name)
+        difference = (logits - self.logits).abs().max() / self.logits.abs().max()
+        images = 0 if self.targets is None else len(self.targets)
+        return Comparison(difference.item(), self._top1(logits), images)
+
+    def _top1(self, logits: Tensor) -> float | None:
+        if self.targets is None:
+            return None
+        return 100 * (logits.argmax(1) == self.targets).float().mean().item()
+
+    @torch.inference_mode()
+    def _answers(self, model: nn.Module, name: str) -> tuple[Tensor, Tensor | None]:
+        if self.data is None:
+            return model(self.network.example).float(), None
+        answers = [(model(images).float(), targets) for images, targets in _batches(self.data, name)]
+        logits, targets = zip(*answers, strict=True)
+        return torch.cat(logits), torch.cat(targets)
+
+
+def validation_data(network: Network) -> tuple[DataModule | None, str]:
+    """The network's data, ready to be read, or None and the reason."""
+    if network.data is None:
+        return None, "the file does not say on which data"
+    try:
+        data = data_module(network.data)
+        data.setup()
+    except GhostlabError as error:
+        return None, str(error)
+    return data, ""
+
+
+def _batches(data: DataModule, name: str) -> Iterator[tuple[Tensor, Tensor]]:
+    loader = data.val_dataloader()
+    for batch in track(
+        loader, f"{name} on the validation set", len(loader), console=Console(stderr=True), transient=True
+    ):
+        yield batch.images, batch.targets
