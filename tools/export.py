@@ -1,4 +1,4 @@
-"""Write a trained network for other runtimes, each file run and compared: export.py <run folder | fused file> --to onnx"""
+"""Write a network for other runtimes, each file run and compared: export.py <run folder | fused file> --to onnx"""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from ghostlab.errors import RunError
 from ghostlab.reparam.branches import MultiBranchConv
+from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import computing, sites
 from ghostlab.reparam.plan import Plan, apply, plan
 from ghostlab.reparam.proof import Comparison, compare
@@ -77,7 +77,7 @@ def fuse(model: nn.Module, example_input: Tensor | None = None) -> tuple[nn.Modu
         _check(comparison)
     for name, reason in found.left:
         logger.warning("%s is not folded: %s", name, reason)
-    return apply(copy.deepcopy(model).eval(), found), _report(found, grown, proof)
+    return apply(copy_of(model).eval(), found), _report(found, grown, proof)
 
 
 def deployed(model: nn.Module, example_input: Tensor | None = None) -> nn.Module:
@@ -87,7 +87,7 @@ def deployed(model: nn.Module, example_input: Tensor | None = None) -> nn.Module
     is nothing to fold.
     """
     images = default_input(model) if example_input is None else example_input
-    return apply(copy.deepcopy(model), _plan(model, images))
+    return apply(copy_of(model), _plan(model, images))
 
 
 def _plan(model: nn.Module, images: Tensor) -> Plan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from ghostlab.reparam.blocks import collapse_all
 from ghostlab.reparam.branches import MultiBranchConv
+from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import plain, renewed
 from ghostlab.reparam.norms import BatchNorm, NormPlace
 from ghostlab.reparam.pairs import Pair, survey
@@ -46,7 +46,7 @@ def adopt_layout(model: nn.Module, state_dict: Mapping[str, Tensor], example_inp
         return model
     keys = state_dict.keys()
     collapse_all(model, grown_pairs(model, example_input), lambda lost, new: new <= keys and not lost & keys)
-    bare = plain(copy.deepcopy(model))
+    bare = plain(copy_of(model))
     found = survey(bare, example_input)
     for pair in found.pairs:
         channels = pair.of(bare)[0].out_channels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ghostlab.reparam.branches import MultiBranchConv
+from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import plain, plain_site, sites
 from ghostlab.reparam.norms import BatchNorm, NormPlace, affine
 from ghostlab.reparam.pairs import survey
@@ -29,7 +29,7 @@ def merge_branches(model: nn.Module, images: Tensor) -> nn.Module:
     like = next(model.parameters())
     images = images.to(like.device, like.dtype)
     spreads = _spreads(model, images)
-    for pair in survey(plain(copy.deepcopy(model)), images[:1]).pairs:
+    for pair in survey(plain(copy_of(model)), images[:1]).pairs:
         if pair.conv in spreads:
             site, place = model.get_submodule(pair.conv), model.get_submodule(pair.norm)
             assert isinstance(site, MultiBranchConv) and isinstance(place, NormPlace)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from ghostlab.reparam.blocks import collapse, collapse_all, collapsible
+from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import fold_norms, fold_sites, plain, sites
 from ghostlab.reparam.pairs import Pair, Survey, survey
 
@@ -31,7 +31,7 @@ class Plan:
 
 def plan(model: nn.Module, example_input: Tensor | None = None) -> Plan:
     """What there is to fold in ``model``, which stays as it is; it runs once, as in ``find_pairs``."""
-    copied = copy.deepcopy(model)
+    copied = copy_of(model)
     grown = grown_pairs(copied, example_input)
     blocks, failed = collapse_all(copied, grown)
     norms = survey(copied, example_input)
@@ -52,7 +52,7 @@ def grown_pairs(model: nn.Module, example_input: Tensor | None) -> dict[str, Pai
     inside = [name for name in sites(model) if name.startswith(blocks)]
     if not inside:
         return {}
-    pairs = survey(plain(copy.deepcopy(model)), example_input).pairs
+    pairs = survey(plain(copy_of(model)), example_input).pairs
     return {pair.conv: pair for pair in pairs if pair.conv in inside}
 
 
