@@ -17,7 +17,7 @@ def simplify(model: Any) -> Any:
 
     A mean over all of a map becomes the operator with that name, which runtimes compute in their own layout of
     channels. Where a map is enlarged to a size that is known, the arithmetic about its shape is left out: by a whole
-    factor it is enlarged by that factor, and a small map otherwise by a matrix of ones and zeros.
+    factor it is enlarged by that factor, also in their own layout, and a small map otherwise by a matrix.
     """
     import onnx
 
@@ -38,32 +38,38 @@ def simplify(model: Any) -> Any:
 
 
 def _enlarged(graph: Any, node: Any, shapes: dict[str, list[int]]) -> list[Any]:
-    import onnx
-
+    """The same without arithmetic about shapes."""
     (height, width), (new_height, new_width) = (shapes[name][2:] for name in (node.input[0], node.output[0]))
     if new_height % height == 0 and new_width % width == 0:
         factors = np.array([1, 1, new_height // height, new_width // width], np.float32)
-        resize = onnx.helper.make_node(
-            "Resize", [node.input[0], "", _constant(graph, f"{node.name}_factors", factors)], node.output, node.name
-        )
-        resize.attribute.extend(node.attribute)
-        return [resize]
-    if height * width > SMALL:
-        return [node]
-    sources = (np.arange(new_height) * height // new_height)[:, None] * width + np.arange(
-        new_width
-    ) * width // new_width
-    taken = np.eye(height * width, dtype=np.float32)[:, sources.ravel()]
-    channels = shapes[node.input[0]][1]
-    flat = _constant(graph, f"{node.name}_flat", np.array([-1, channels, height * width]))
-    whole = _constant(graph, f"{node.name}_whole", np.array([-1, channels, new_height, new_width]))
-    matrix = _constant(graph, f"{node.name}_taken", taken)
-    first, second = f"{node.name}_a", f"{node.name}_b"
-    make = onnx.helper.make_node
+        del node.input[1:]
+        node.input.extend(["", _constant(graph, f"{node.name}_factors", factors)])
+    elif height * width > SMALL:
+        del node.input[1:]
+        node.input.extend(["", "", _constant(graph, f"{node.name}_size", np.array([new_height, new_width]))])
+        node.attribute.extend(_attributes(axes=[2, 3]))
+    else:
+        return _taken(graph, node, shapes[node.input[0]], shapes[node.output[0]])
+    return [node]
+
+
+def _taken(graph: Any, node: Any, old: list[int], new: list[int]) -> list[Any]:
+    """Each new pixel as the product of the old ones with a matrix that has a one where it comes from."""
+    from onnx.helper import make_node
+
+    rows, columns = (np.arange(new[axis]) * old[axis] // new[axis] for axis in (2, 3))
+    matrix = np.eye(old[2] * old[3], dtype=np.float32)[:, (rows[:, None] * old[3] + columns).ravel()]
+    names = {key: f"{node.name}_{key}" for key in ("flat", "product")}
+    constants = {
+        "matrix": matrix,
+        "flat_shape": np.array([-1, old[1], old[2] * old[3]]),
+        "shape": np.array([-1, *new[1:]]),
+    }
+    named = {key: _constant(graph, f"{node.name}_{key}", value) for key, value in constants.items()}
     return [
-        make("Reshape", [node.input[0], flat], [first], f"{node.name}_flatten"),
-        make("MatMul", [first, matrix], [second], f"{node.name}_take"),
-        make("Reshape", [second, whole], node.output, f"{node.name}_unflatten"),
+        make_node("Reshape", [node.input[0], named["flat_shape"]], [names["flat"]], names["flat"]),
+        make_node("MatMul", [names["flat"], named["matrix"]], [names["product"]], names["product"]),
+        make_node("Reshape", [names["product"], named["shape"]], node.output, node.name),
     ]
 
 
@@ -90,6 +96,12 @@ def _shapes(graph: Any) -> dict[str, list[int]]:
     """Of every tensor; 0 for a side that is not known."""
     tensors = [*graph.input, *graph.value_info, *graph.output]
     return {tensor.name: [dim.dim_value for dim in tensor.type.tensor_type.shape.dim] for tensor in tensors}
+
+
+def _attributes(**values: Any) -> list[Any]:
+    import onnx
+
+    return [onnx.helper.make_attribute(name, value) for name, value in values.items()]
 
 
 def _constant(graph: Any, name: str, value: np.ndarray) -> str:
