@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ghostlab.cli import guarded
@@ -29,6 +30,12 @@ def main(given: argparse.Namespace) -> None:
     out = given.out or (given.source if given.source.is_dir() else given.source.parent) / "export"
     failed: list[str] = []
 
+    def exported(form: Format) -> str:
+        return told(export(form, network, reference, out, dynamic))
+
+    def exported_int8(form: Format) -> str:
+        return told_int8(export_int8(form, network, reference, out, how), reference)
+
     def attempt(name: str, work: Callable[[], str]) -> None:
         try:
             say(work())
@@ -37,12 +44,9 @@ def main(given: argparse.Namespace) -> None:
             failed.append(name)
 
     for form in forms:
-        attempt(form.name, lambda form=form: told(export(form, network, reference, out, dynamic)))
+        attempt(form.name, partial(exported, form))
         if given.int8:
-            attempt(
-                f"{form.name} int8",
-                lambda form=form: told_int8(export_int8(form, network, reference, out, how), reference),
-            )
+            attempt(f"{form.name} int8", partial(exported_int8, form))
     if failed:
         raise RunError(f"not exported: {', '.join(failed)}")
     say(f"written to {out}, with {REPORT}")

@@ -60,11 +60,8 @@ def _taken(graph: Any, node: Any, old: list[int], new: list[int]) -> list[Any]:
     rows, columns = (np.arange(new[axis]) * old[axis] // new[axis] for axis in (2, 3))
     matrix = np.eye(old[2] * old[3], dtype=np.float32)[:, (rows[:, None] * old[3] + columns).ravel()]
     names = {key: f"{node.name}_{key}" for key in ("flat", "product")}
-    constants = {
-        "matrix": matrix,
-        "flat_shape": np.array([-1, old[1], old[2] * old[3]]),
-        "shape": np.array([-1, *new[1:]]),
-    }
+    shapes = {"flat_shape": np.array([-1, old[1], old[2] * old[3]]), "shape": np.array([-1, *new[1:]])}
+    constants = {"matrix": matrix, **shapes}
     named = {key: _constant(graph, f"{node.name}_{key}", value) for key, value in constants.items()}
     return [
         make_node("Reshape", [node.input[0], named["flat_shape"]], [names["flat"]], names["flat"]),
