@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import UsageError
 
-__all__ = ["Format", "Runner"]
+__all__ = ["Format", "Runner", "one_by_one"]
 
 
 class Runner(nn.Module):
@@ -80,6 +80,10 @@ class Format(ABC):
     def open(self, path: Path, threads: int | None = None) -> Runner:
         """The file in its runtime, in float32 arithmetic; ``threads`` None: as many as the runtime likes."""
 
+    def check_structure(self, path: Path, network: Network) -> str:
+        """A line on what was checked in a file instead of running it, where not ``runs_here``; ``RunError`` if it is wrong."""
+        raise NotImplementedError(f"{self.name} runs everywhere")
+
     def quantize(
         self, network: Network, path: Path, calibration: Sequence[Tensor], keep_float: Collection[str] = ()
     ) -> None:
@@ -88,3 +92,8 @@ class Format(ABC):
         ``keep_float``: names of the convolutions and linear layers of ``network.model`` that stay in float32.
         """
         raise UsageError(f"--int8: not for {self.name}")
+
+
+def one_by_one(call: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """``call``, which takes one image (1, 3, H, W), for images (B, 3, H, W)."""
+    return lambda images: torch.cat([call(image) for image in images.split(1)])

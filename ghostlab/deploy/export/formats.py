@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ghostlab.deploy.export.coreml import CoreML
+from ghostlab.deploy.export.executorch import ExecuTorch
 from ghostlab.deploy.export.format import Format
+from ghostlab.deploy.export.litert import LiteRT
+from ghostlab.deploy.export.ncnn import Ncnn
 from ghostlab.deploy.export.onnx import Onnx
+from ghostlab.deploy.export.openvino import OpenVino
+from ghostlab.deploy.export.torch_export import TorchExport
 from ghostlab.errors import UsageError, unknown
 
 __all__ = ["FORMATS", "format_of"]
 
-FORMATS: dict[str, Format] = {kind.name: kind() for kind in (Onnx,)}
+FORMATS: dict[str, Format] = {
+    kind.name: kind() for kind in (Onnx, TorchExport, OpenVino, Ncnn, ExecuTorch, LiteRT, CoreML)
+}
 
 
 def format_of(path: Path) -> Format:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from ghostlab.deploy.export.format import Format, Runner
 from ghostlab.deploy.export.onnx_graph import simplify
 from ghostlab.deploy.export.program import program, quiet
+from ghostlab.deploy.int8.onnx_static import static_int8
 from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import RunError
@@ -29,15 +30,16 @@ class Onnx(Format):
     extra = "onnx"
     packages = ("onnx", "onnxscript", "onnxruntime")
     dynamic_size = True
+    int8 = True
     block = 16
 
     def convert(self, network: Network, path: Path, dynamic_size: bool = False) -> None:
-        import onnx
+        _save(simplify(to_onnx(network, dynamic_size)), network, path)
 
-        model = simplify(to_onnx(network, dynamic_size))
-        onnx.helper.set_model_props(model, {KEY: network.description.text()})
-        onnx.checker.check_model(model)
-        onnx.save(model, path)
+    def quantize(
+        self, network: Network, path: Path, calibration: Sequence[Tensor], keep_float: Collection[str] = ()
+    ) -> None:
+        _save(static_int8(simplify(to_onnx(network)), calibration, keep_float), network, path)
 
     def describe(self, path: Path) -> Description:
         return Description.parse(_session(path, 1).get_modelmeta().custom_metadata_map.get(KEY), path)
@@ -55,6 +57,15 @@ def to_onnx(network: Network, dynamic_size: bool = False) -> Any:
         exported = torch.onnx.export(graph, dynamo=True, verbose=False, optimize=True, **names)
     assert exported is not None
     return exported.model_proto
+
+
+def _save(model: Any, network: Network, path: Path) -> None:
+    """With the description in it."""
+    import onnx
+
+    onnx.helper.set_model_props(model, {KEY: network.description.text()})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
 
 
 def _session(path: Path, threads: int | None) -> Any:
