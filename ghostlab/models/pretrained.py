@@ -95,7 +95,8 @@ def _weights_file(source: str | Path, run: Path | None) -> Path:
 
 def _norms_lost(model: nn.Module) -> int:
     """How many norms are folded away, besides those that moved into branches."""
-    return sum(isinstance(module, NormPlace) for module in model.modules()) - len(sites(model))
+    moved = sum(site.own_norms for site in sites(model).values())
+    return sum(isinstance(module, NormPlace) for module in model.modules()) - moved
 
 
 def _other_classes(

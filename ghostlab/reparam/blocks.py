@@ -13,7 +13,7 @@ from torch import nn
 from ghostlab.reparam.branches import MultiBranchConv
 from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import plain_site, sites
-from ghostlab.reparam.norms import NormPlace
+from ghostlab.reparam.norms import BatchNorm, NormPlace
 from ghostlab.reparam.pairs import Pair
 
 __all__ = ["collapse", "collapse_all", "collapsible"]
@@ -129,7 +129,7 @@ def _open(block: nn.Module, grown: Grown) -> list[tuple[str, nn.Module, nn.Modul
     opened: list[tuple[str, nn.Module, nn.Module]] = []
     for name, pair in grown.items():
         site, place = _at(block, name), _at(block, pair.norm)
-        if isinstance(site, MultiBranchConv) and isinstance(place, NormPlace):
+        if isinstance(site, MultiBranchConv) and isinstance(place, NormPlace | BatchNorm):
             conv, norm = plain_site(site, place)
             opened += [(name, site, conv), (pair.norm, place, norm)]
     for name, _, new in opened:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ def fuse(model: nn.Module, example_input: Tensor | None = None) -> tuple[nn.Modu
     """
     model = getattr(model, "_orig_mod", model)  # a compiled model holds the real one there
     images = default_input(model) if example_input is None else example_input
-    found, grown = _plan(model, images), list(sites(model).values())
+    found, grown = _plan(model, images), sites(model)
     shape = (max(2, len(images)), *images.shape[1:])  # two, so that each channel has a variance on a 1x1 map
     with computing(model, "never"):  # proven against the branches themselves
         proof = compare(model, lambda copied: apply(copied, found), shape)
@@ -97,13 +98,13 @@ def _plan(model: nn.Module, images: Tensor) -> Plan:
     return found
 
 
-def _report(found: Plan, grown: list[MultiBranchConv], proof: list[Comparison]) -> FuseReport:
+def _report(found: Plan, grown: Mapping[str, MultiBranchConv], proof: list[Comparison]) -> FuseReport:
     return FuseReport(
         grown=len(grown),
-        branches=sum(site.branches for site in grown),
-        scales=sum(site.scale is not None for site in grown),
-        identities=sum(site.identity is not None for site in grown),
-        plain=len(found.norms.pairs),
+        branches=sum(site.branches for site in grown.values()),
+        scales=sum(site.scale is not None for site in grown.values()),
+        identities=sum(site.identity is not None for site in grown.values()),
+        plain=sum(pair.conv not in grown for pair in found.norms.pairs),
         left=found.left,
         difference64=max(comparison.float64 for comparison in proof),
         difference32=max(comparison.float32 for comparison in proof),

@@ -16,7 +16,7 @@ __all__ = ["Plan", "apply", "grown_pairs", "plan"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is folded, in this order: blocks with a method of their own, branches, batch norms."""
+    """What is folded, in this order: blocks with a method of their own, batch norms, the other branches."""
 
     blocks: tuple[str, ...]
     grown: dict[str, Pair]
@@ -34,6 +34,7 @@ def plan(model: nn.Module, example_input: Tensor | None = None) -> Plan:
     copied = copy_of(model)
     grown = grown_pairs(copied, example_input)
     blocks, failed = collapse_all(copied, grown)
+    fold_sites(copied)  # what is left of one whose norm follows the sum of its branches is a pair
     norms = survey(copied, example_input)
     return Plan(tuple(blocks), grown, norms, tuple((name, _why(name, reason, failed)) for name, reason in norms.left))
 
@@ -41,8 +42,8 @@ def plan(model: nn.Module, example_input: Tensor | None = None) -> Plan:
 def apply(model: nn.Module, planned: Plan) -> nn.Module:
     """Fold in ``model``, or in a copy of it in any precision, what ``planned`` lists; in place, and returned."""
     collapse(model, planned.blocks, planned.grown)
-    fold_sites(model)
     fold_norms(model, planned.norms)
+    fold_sites(model)
     return model
 
 
