@@ -59,7 +59,8 @@ def export(found: Folded, runtime: str, path: Path) -> Deployable:
         module.requires_grad_(False)
     with torch.inference_mode():
         classes = range(model(torch.zeros(1, 3, size, size)).shape[1])
-    description = Description(found.name, tuple(map(str, classes)), {"input_size": [3, size, size], **IMAGENET})
+    architecture = " ".join(found.name.replace(":", ",").split(","))
+    description = Description(architecture, tuple(map(str, classes)), {"input_size": [3, size, size], **IMAGENET})
     file = path.with_name(path.name + kind.files[0])
     kind.convert(Network(model, description, None), file)
     takes = Input(size, None if kind.dynamic_batch else 1)
@@ -89,7 +90,7 @@ def _counts(description: Description) -> Counts | None:
         given = read_options(name, ",".join(options))
         # Options that are numbers: no path and no address out of a file is followed.
         if all(isinstance(v, (int, float)) and k != "pretrained" for k, v in given.items()):
-            model = create_model(name, num_classes=len(description.class_names), layout="deployed", **given)
+            model = create_model(name, **{"num_classes": len(description.class_names), **given, "layout": "deployed"})
             return count(model, description.image_size)
     return None
 
