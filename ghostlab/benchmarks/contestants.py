@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import track
 
 from ghostlab.benchmarks.deployables import EAGER, Deployable, deployable, find_folded
-from ghostlab.benchmarks.exported import export, file_deployable, is_file
-from ghostlab.deploy.export.formats import FORMATS
+from ghostlab.benchmarks.exported import export, file_deployable
+from ghostlab.deploy.export.formats import FORMATS, is_exported
 from ghostlab.errors import UsageError, unknown
 
 __all__ = ["contestants", "cores"]
@@ -27,7 +27,7 @@ def contestants(
     """
     for runtime in runtimes:
         _require(runtime)
-    files = {name: file_deployable(name, image_size) for name in names if is_file(name)}
+    files = {name: file_deployable(name, image_size) for name in names if is_exported(Path(name))}
     wanted = [(name, runtime) for name in names if name not in files for runtime in runtimes]
     exports = [pair for pair in wanted if pair[1] != EAGER]
     found = {pair[0]: find_folded(pair[0], image_size) for pair in exports}

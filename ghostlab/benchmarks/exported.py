@@ -22,15 +22,10 @@ from ghostlab.errors import RunError, UsageError
 from ghostlab.models import Counts, count, create_model
 from ghostlab.models.runs import find_run
 
-__all__ = ["export", "file_deployable", "is_file"]
+__all__ = ["export", "file_deployable"]
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "interpolation": "bicubic", "crop_pct": 0.875}
 """What the description of a file says that is deleted after the measurement."""
-
-
-def is_file(given: str) -> bool:
-    """Whether a name is that of an exported file, which need not exist."""
-    return any(given.endswith(known.files[0]) for known in FORMATS.values())
 
 
 def file_deployable(given: str, image_size: int | None = None) -> Deployable:
