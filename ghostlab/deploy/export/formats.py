@@ -14,7 +14,7 @@ from ghostlab.deploy.export.openvino import OpenVino
 from ghostlab.deploy.export.torch_export import TorchExport
 from ghostlab.errors import UsageError, unknown
 
-__all__ = ["FORMATS", "format_of"]
+__all__ = ["FORMATS", "format_of", "is_exported"]
 
 FORMATS: dict[str, Format] = {
     kind.name: kind() for kind in (Onnx, TorchExport, OpenVino, Ncnn, ExecuTorch, LiteRT, CoreML)
@@ -28,3 +28,8 @@ def format_of(path: Path) -> Format:
             return known
     suffixes = ", ".join(known.files[0] for known in FORMATS.values())
     raise UsageError(f"{path}: {unknown('format', path.suffix, [])} {suffixes}")
+
+
+def is_exported(path: Path) -> bool:
+    """Whether the name is that of a file of one of the formats; it need not exist."""
+    return path.name.endswith(tuple(known.files[0] for known in FORMATS.values()))

@@ -17,7 +17,7 @@ from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import RunError
 
-__all__ = ["Onnx"]
+__all__ = ["Onnx", "session"]
 
 KEY = "ghostlab"
 
@@ -42,11 +42,11 @@ class Onnx(Format):
         _save(static_int8(simplify(to_onnx(network)), calibration, keep_float), network, path)
 
     def describe(self, path: Path) -> Description:
-        return Description.parse(_session(path, 1).get_modelmeta().custom_metadata_map.get(KEY), path)
+        return Description.parse(session(path, 1).get_modelmeta().custom_metadata_map.get(KEY), path)
 
     def open(self, path: Path, threads: int | None = None) -> Runner:
-        session = _session(path, threads)
-        return Runner(_caller(session, session.get_inputs()[0].name))
+        opened = session(path, threads)
+        return Runner(_caller(opened, opened.get_inputs()[0].name))
 
 
 def to_onnx(network: Network, dynamic_size: bool = False) -> Any:
@@ -68,7 +68,8 @@ def _save(model: Any, network: Network, path: Path) -> None:
     onnx.save(model, path)
 
 
-def _session(path: Path, threads: int | None) -> Any:
+def session(path: Path, threads: int | None) -> Any:
+    """An ``InferenceSession`` on the CPU; ``RunError`` for what is not ONNX. ``threads`` None: one a core."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
