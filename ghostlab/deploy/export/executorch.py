@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from torch import Tensor
+from torch.export import ExportedProgram
 
-from ghostlab.deploy.export.format import Format, Runner
+from ghostlab.deploy.export.format import Format, Quantizer, Runner
 from ghostlab.deploy.export.parts import append, appended
 from ghostlab.deploy.export.program import program
 from ghostlab.deploy.export.silence import converting, reading
+from ghostlab.deploy.int8.pt2e import pt2e_int8
 from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import Description, Network
 
@@ -22,10 +25,21 @@ class ExecuTorch(Format):
     name = "executorch"
     files = (".pte",)
     extra = "executorch"
-    packages = ("executorch",)
+    packages = ("torchao", "executorch")
+    int8 = True
 
     def convert(self, network: Network, path: Path, dynamic_size: bool = False) -> None:
-        graph = program(network, lean(network.model, self.block), True)
+        self._lower(program(network, lean(network.model, self.block), True), network, path)
+
+    def quantizer(self, network: Network, calibration: Sequence[Tensor]) -> Quantizer:
+        def write(path: Path, keep_float: Collection[str]) -> None:
+            with converting(self.name):
+                graph = pt2e_int8(network, lean(network.model, self.block), calibration, keep_float)
+            self._lower(graph, network, path)
+
+        return write
+
+    def _lower(self, graph: ExportedProgram, network: Network, path: Path) -> None:
         with converting(self.name):
             from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
             from executorch.exir import to_edge_transform_and_lower

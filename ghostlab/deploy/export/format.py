@@ -16,7 +16,10 @@ from torch import Tensor, nn
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import UsageError
 
-__all__ = ["Format", "Runner", "one_by_one"]
+__all__ = ["Format", "Quantizer", "Runner", "one_by_one"]
+
+Quantizer = Callable[[Path, Collection[str]], None]
+"""Writes a network to a path in int8, but for these convolutions and linear layers of ``network.model``, in float32."""
 
 
 class Runner(nn.Module):
@@ -84,14 +87,18 @@ class Format(ABC):
         """A line on what was checked in a file instead of running it, where not ``runs_here``; ``RunError`` if it is wrong."""
         raise NotImplementedError(f"{self.name} runs everywhere")
 
+    def quantizer(self, network: Network, calibration: Sequence[Tensor]) -> Quantizer:
+        """What writes ``network`` in int8, calibrated on batches of images (B, 3, H, W); ``UsageError`` without int8.
+
+        Weights have one scale an output channel, activations one a tensor.
+        """
+        raise UsageError(f"--int8: not for {self.name}")
+
     def quantize(
         self, network: Network, path: Path, calibration: Sequence[Tensor], keep_float: Collection[str] = ()
     ) -> None:
-        """As ``convert``, in int8 with one scale a channel, calibrated on batches of images (B, 3, H, W).
-
-        ``keep_float``: names of the convolutions and linear layers of ``network.model`` that stay in float32.
-        """
-        raise UsageError(f"--int8: not for {self.name}")
+        """As ``convert``, in int8; ``keep_float`` as for a ``Quantizer``."""
+        self.quantizer(network, calibration)(path, keep_float)
 
 
 def one_by_one(call: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ghostlab.deploy.export.format import Format, Runner
+from ghostlab.deploy.export.format import Format, Quantizer, Runner
 from ghostlab.deploy.export.onnx_graph import simplify
 from ghostlab.deploy.export.program import program, quiet
 from ghostlab.deploy.int8.onnx_static import static_int8
@@ -36,10 +36,9 @@ class Onnx(Format):
     def convert(self, network: Network, path: Path, dynamic_size: bool = False) -> None:
         _save(simplify(to_onnx(network, dynamic_size)), network, path)
 
-    def quantize(
-        self, network: Network, path: Path, calibration: Sequence[Tensor], keep_float: Collection[str] = ()
-    ) -> None:
-        _save(static_int8(simplify(to_onnx(network)), calibration, keep_float), network, path)
+    def quantizer(self, network: Network, calibration: Sequence[Tensor]) -> Quantizer:
+        model = simplify(to_onnx(network))
+        return lambda path, keep_float: _save(static_int8(model, calibration, keep_float), network, path)
 
     def describe(self, path: Path) -> Description:
         return Description.parse(session(path, 1).get_modelmeta().custom_metadata_map.get(KEY), path)

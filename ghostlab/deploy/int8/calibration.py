@@ -14,7 +14,7 @@ from ghostlab.errors import RunError, UsageError
 __all__ = ["BATCH", "calibration_images"]
 
 BATCH = 16
-"""Images a batch; all feature maps of a batch are in memory at once."""
+"""Images a batch, over which ranges are averaged: with fewer they are too narrow, with many too wide."""
 
 
 def calibration_images(data: DataModule, count: int) -> list[Tensor]:

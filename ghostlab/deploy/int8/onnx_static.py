@@ -19,13 +19,11 @@ from ghostlab.errors import RunError
 
 __all__ = ["static_int8"]
 
-PERCENTILE = 99.99
-"""Of a tensor's values that its range holds: one outlier among all images does not make the steps of all coarse."""
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
 def static_int8(model: Any, calibration: Sequence[Tensor], keep_float: Collection[str] = ()) -> Any:
-    """A ``ModelProto`` with one input in int8, calibrated on batches of images (B, 3, H, W).
+    """A ``ModelProto`` with one input in int8; the range of a tensor is the mean of those in the batches.
 
     Weights: symmetric, one scale an output channel. Activations: unsigned, one scale a tensor, which x86 processors
     multiply with signed weights at once. ``keep_float`` are layers by the names of their weights; raises ``RunError``
@@ -44,9 +42,9 @@ def static_int8(model: Any, calibration: Sequence[Tensor], keep_float: Collectio
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=in_float(model.graph, keep_float),
-            calibrate_method=CalibrationMethod.Percentile,
-            # a stride of one batch: the feature maps of no more are in memory at a time
-            extra_options={"CalibPercentile": PERCENTILE, "CalibStridedMinMax": 1},
+            calibrate_method=CalibrationMethod.MinMax,
+            # the mean over batches: one outlier among all images does not make all steps coarse
+            extra_options={"CalibMovingAverage": True},
         )
         return onnx.load(path)
 
@@ -74,16 +72,10 @@ def _reader(name: str, batches: Sequence[Tensor]) -> Any:
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):
-        """Hands out the batches of a range."""
+        """Hands out the batches."""
 
         def __init__(self) -> None:
             self.left: Iterator[Tensor] = iter(batches)
-
-        def __len__(self) -> int:
-            return len(batches)
-
-        def set_range(self, start_index: int, end_index: int) -> None:
-            self.left = iter(batches[start_index:end_index])
 
         def get_next(self) -> dict[str, Any] | None:
             return next(({name: batch.numpy()} for batch in self.left), None)
