@@ -20,6 +20,7 @@ from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import RunError, UsageError
 from ghostlab.models import Counts, count, create_model
+from ghostlab.models.options import ALLOWED
 from ghostlab.models.runs import find_run
 
 __all__ = ["export", "file_deployable"]
@@ -83,8 +84,8 @@ def _counts(description: Description) -> Counts | None:
     name, *options = description.architecture.split()
     with suppress(UsageError, RuntimeError, TypeError, ValueError):
         given = read_options(name, ",".join(options))
-        # Options that are numbers: no path and no address out of a file is followed.
-        if all(isinstance(v, (int, float)) and k != "pretrained" for k, v in given.items()):
+        # No path and no address out of a file is followed.
+        if given.keys() <= ALLOWED.keys() - {"pretrained"}:
             model = create_model(name, **{"num_classes": len(description.class_names), **given, "layout": "deployed"})
             return count(model, description.image_size)
     return None

@@ -105,6 +105,8 @@ def _of_fused(file: Path) -> Network:
         found = json.loads(file.read_text(encoding="utf-8"))
         node, data = found["model"], {"num_classes": found["num_classes"], "class_names": found["class_names"]}
         weights, preprocessing = file.parent / Path(found["weights"]).name, found["preprocessing"]
+        if "checkpoint_path" in node:  # which timm would read
+            raise ValueError("model.checkpoint_path")
         options = {**node, "num_classes": found["num_classes"], "pretrained": False, "layout": "deployed"}
     except (OSError, ValueError, KeyError, TypeError) as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())

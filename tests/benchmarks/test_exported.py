@@ -15,7 +15,7 @@ from ghostlab.deploy.export import formats
 from ghostlab.deploy.export.format import Format
 from ghostlab.errors import RunError, UsageError
 from ghostlab.models import count, create_model
-from tests.benchmarks.fake_format import Fake
+from tests.deploy.fake_format import Fake
 
 NAME = "ghostnetv2:width=0.1,num_classes=7"
 
