@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from ghostlab.deploy.export.check import TOLERANCE, Reference
+from ghostlab.deploy.export.check import TOLERANCE, Comparison, Reference
 from ghostlab.deploy.export.format import Format, Runner
 from ghostlab.deploy.export.place import Written, aside
 from ghostlab.deploy.int8.calibration import calibration_images
-from ghostlab.deploy.int8.quantize import quantized
+from ghostlab.deploy.int8.quantize import Int8Result, quantized
 from ghostlab.deploy.network import Network
 from ghostlab.errors import RunError, UsageError
 
@@ -61,11 +62,21 @@ def export_int8(form: Format, network: Network, reference: Reference, out: Path,
         raise UsageError("--int8: needs the run's images, to calibrate and to count what is lost")
     images = calibration_images(data, how.images)
 
+    compared: list[Comparison] = []
+
     def score(runner: Runner) -> float:
-        found = reference.compare(runner, f"{form.name} int8").top1
-        assert found is not None
-        return found
+        compared.append(reference.compare(runner, f"{form.name} int8"))
+        return compared[-1].top1 or 0.0
 
     with aside(form, out, "int8") as place:
         result = quantized(form, network, place.path, images, score, top1, how.keep_float, how.max_drop)
-        return place.take(reference.compare(form.open(place.path), f"{form.name} int8"), int8=asdict(result))
+        found = next(one for one in compared if one.top1 == result.top1)
+        return place.take(found, int8=_plain(result, sum(map(len, images))))
+
+
+def _plain(result: Int8Result, images: int) -> dict[str, Any]:
+    """What was found, as JSON has it, which knows no infinite number."""
+    losses = {one.name: round(one.sqnr, 2) if math.isfinite(one.sqnr) else None for one in result.layers}
+    trials = [{"kept": len(trial.kept), "top1": trial.top1} for trial in result.trials]
+    facts = {"drop": result.drop, "calibration_images": images, "kept_float": list(result.kept)}
+    return {**facts, "trials": trials, "sqnr_db": losses}

@@ -103,5 +103,6 @@ def _harmless(key: str, value: Any) -> bool:
     return grammar.fullmatch(value) is not None
 
 
-_SPECS = ["", *(pytree.treespec_dumps(pytree.tree_structure(tree)) for tree in (((0,), {}), 0))]
+_TREES: tuple[Any, ...] = (((0,), {}), 0)
+_SPECS = ["", *(pytree.treespec_dumps(pytree.tree_structure(tree)) for tree in _TREES)]
 """One tensor in, one tensor out; other trees could name classes to import."""

@@ -24,17 +24,19 @@ def told(written: Written) -> str:
 
 
 def told_int8(written: Written, reference: Reference) -> str:
-    """As ``told``, with what int8 lost, where, and which layers were kept from it."""
+    """As ``told``, with what int8 lost, which layers lose most, and which were kept from it."""
     assert written.int8 is not None and reference.top1 is not None and written.top1 is not None
-    lines = [f"{told(written)} ({written.top1 - reference.top1:+.2f})"]
-    lines += [f"  {line}" for line in _layers(written.int8)]
-    return "\n".join(lines)
+    return "\n".join([f"{told(written)} ({written.top1 - reference.top1:+.2f})", *_layers(written.int8)])
 
 
 def _layers(int8: Mapping[str, Any]) -> list[str]:
-    worst = ", ".join(f"{name} ({loss:.1f} dB)" for name, loss in int8["worst"][:WORST])
-    kept = int8["kept"]
-    lines = [f"lose most: {worst}"]
-    for trial in int8["trials"][:-1]:
-        lines.append(f"with {trial['kept']} layers in float32: top-1 {trial['top1']:.2f}")
-    return [*lines, f"kept in float32: {', '.join(kept) or 'none'}"]
+    worst = ", ".join(
+        f"{name} ({loss:.0f} dB)" for name, loss in [*int8["sqnr_db"].items()][:WORST] if loss is not None
+    )
+    kept, trials = int8["kept_float"], int8["trials"]
+    tried = ", ".join(f"{trial['top1']:.2f} with {trial['kept']}" for trial in trials)
+    return [
+        f"  lose most, signal to noise of the answers where each alone is in int8: {worst}",
+        *([f"  top-1 by layers kept in float32: {tried}"] if len(trials) > 1 else []),
+        f"  kept in float32: {', '.join(kept) or 'none'}",
+    ]
