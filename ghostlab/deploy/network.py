@@ -22,6 +22,9 @@ from ghostlab.training.settings import typed
 
 __all__ = ["Description", "Network", "data_module", "open_network"]
 
+USUAL = {"width": 1.0, "depth": 1.0, "stem_stride": 2, "gate_upsample": "nearest"}
+UNSEEN = ("name", "pretrained", "num_classes", "drop_rate", "drop_path_rate", "bn_momentum", "bn_eps")
+"""Options of a model that do not change the network that is deployed."""
 PREPROCESSING = ("input_size", "mean", "std", "interpolation", "crop_pct")
 
 
@@ -118,9 +121,10 @@ def _of_fused(file: Path) -> Network:
 
 
 def _description(model: Mapping[str, Any], data: Mapping[str, Any], preprocessing: dict[str, Any]) -> Description:
-    options = [f"{k}={v}" for k, v in given(model).items() if k not in ("name", "pretrained", "num_classes")]
+    options = {key: value for key, value in given(model).items() if value != USUAL.get(key)}
+    shown = [f"{key}={value}" for key, value in options.items() if key not in UNSEEN]
     names = data.get("class_names") or range(data["num_classes"])
-    return Description(" ".join([model["name"], *options]), tuple(map(str, names)), preprocessing)
+    return Description(" ".join([model["name"], *shown]), tuple(map(str, names)), preprocessing)
 
 
 def _fields(preprocessing: Mapping[str, Any]) -> dict[str, Any]:

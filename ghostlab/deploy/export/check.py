@@ -62,7 +62,7 @@ class Reference:
     def _top1(self, logits: Tensor) -> float | None:
         if self.targets is None:
             return None
-        return 100 * (logits.argmax(1) == self.targets).float().mean().item()
+        return 100 * int((logits.argmax(1) == self.targets).sum()) / len(logits)
 
     @torch.inference_mode()
     def _answers(self, model: nn.Module, name: str) -> tuple[Tensor, Tensor | None]:
@@ -87,7 +87,7 @@ def validation_data(network: Network) -> tuple[DataModule | None, str]:
 
 def _batches(data: DataModule, name: str) -> Iterator[tuple[Tensor, Tensor]]:
     loader = data.val_dataloader()
-    for batch in track(
-        loader, f"{name} on the validation set", len(loader), console=Console(stderr=True), transient=True
-    ):
+    screen = Console(stderr=True)
+    told = f"{name} on the validation set"
+    for batch in track(loader, told, len(loader), console=screen, transient=True, disable=not screen.is_terminal):
         yield batch.images, batch.targets

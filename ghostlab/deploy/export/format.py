@@ -84,7 +84,7 @@ class Format(ABC):
         """The file in its runtime, in float32 arithmetic; ``threads`` None: as many as the runtime likes."""
 
     def check_structure(self, path: Path, network: Network) -> str:
-        """A line on what was checked in a file instead of running it, where not ``runs_here``; ``RunError`` if it is wrong."""
+        """Where not ``runs_here``: a line on what was checked in a file instead; ``RunError`` if it is wrong."""
         raise NotImplementedError(f"{self.name} runs everywhere")
 
     def quantizer(self, network: Network, calibration: Sequence[Tensor]) -> Quantizer:

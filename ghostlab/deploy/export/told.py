@@ -30,9 +30,8 @@ def told_int8(written: Written, reference: Reference) -> str:
 
 
 def _layers(int8: Mapping[str, Any]) -> list[str]:
-    worst = ", ".join(
-        f"{name} ({loss:.0f} dB)" for name, loss in [*int8["sqnr_db"].items()][:WORST] if loss is not None
-    )
+    losses = [(name, loss) for name, loss in int8["sqnr_db"].items() if loss is not None]
+    worst = ", ".join(f"{name} ({loss:.0f} dB)" for name, loss in losses[:WORST])
     kept, trials = int8["kept_float"], int8["trials"]
     tried = ", ".join(f"{trial['top1']:.2f} with {trial['kept']}" for trial in trials)
     return [
