@@ -35,7 +35,8 @@ def program(network: Network, model: nn.Module, dynamic_batch: bool, dynamic_siz
         dims |= {2: Dim.AUTO, 3: Dim.AUTO}
     try:
         with quiet():
-            return torch.export.export(model.eval(), (images,), dynamic_shapes=(dims,) if dims else None, strict=False)
+            model.eval()  # no value: that of a graph returns none
+            return torch.export.export(model, (images,), dynamic_shapes=(dims,) if dims else None, strict=False)
     except Exception as error:  # whatever tracing foreign code may raise
         cause = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(f"{network.description.architecture}: torch.export cannot trace it: {cause}") from error

@@ -33,10 +33,11 @@ def static_int8(model: Any, calibration: Sequence[Tensor], keep_float: Collectio
     from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 
     with TemporaryDirectory() as folder, _unlogged():
-        path = Path(folder) / "int8.onnx"
+        before, after = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        onnx.save(model, before)  # a model that is given in memory is changed
         quantize_static(
-            model,
-            path,
+            before,
+            after,
             _reader(model.graph.input[0].name, calibration),
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -46,7 +47,7 @@ def static_int8(model: Any, calibration: Sequence[Tensor], keep_float: Collectio
             # the mean over batches: one outlier among all images does not make all steps coarse
             extra_options={"CalibMovingAverage": True},
         )
-        return onnx.load(path)
+        return onnx.load(after)
 
 
 def in_float(graph: Any, layers: Collection[str]) -> list[str]:
