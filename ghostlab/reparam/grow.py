@@ -47,7 +47,7 @@ def reparameterize(
     first branch of each takes kernel and norm over, the others have new kernels and norms whose weight is 0 at first.
 
     With ``norm="sum"`` the pair's own batch norm stays where it is, after the sum, and the 1x1 and identity branches
-    have none, as in QARepVGG (arXiv 2212.01593): the fused network loses less in INT8. To preserve is then to leave
+    have none, as QARepVGG (arXiv 2212.01593) proposes for INT8. To preserve is then to leave
     out the identity, which nothing could silence; in training the outputs are the former ones but for the norm's eps.
 
     ``online`` says how the branches are computed in training: "never" one by one, "always" as one convolution that

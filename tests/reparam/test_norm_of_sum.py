@@ -132,6 +132,13 @@ def test_merged_branches_compute_the_same_in_evaluation_and_in_training(net: Tin
     assert (merged.train()(images) - expected).norm() < 0.01 * expected.norm()
 
 
+def test_synchronised_norms_follow_the_sum_and_fuse_as_well(net: TinyNet, images: Tensor) -> None:
+    net = nn.SyncBatchNorm.convert_sync_batchnorm(grown(net.double(), images.double())).eval()
+    assert isinstance(net.stem_bn, nn.SyncBatchNorm) and isinstance(net.stem.bn, nn.SyncBatchNorm)
+    fused, _ = fuse(net, images.double())
+    torch.testing.assert_close(fused(images.double()), net(images.double()), rtol=0, atol=1e-12)
+
+
 def test_another_place_for_the_norm_is_refused(net: TinyNet) -> None:
     with pytest.raises(UsageError, match=r"norm=sums: no norm 'sums'; did you mean 'sum'\?"):
         reparameterize(net, norm="sums")
