@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ghostlab.deploy.export.coreml_spec import facts, read_spec, write_spec
+from ghostlab.deploy.export.doubling import doubling
 from ghostlab.deploy.export.format import Format, Runner
 from ghostlab.deploy.export.parts import check_part, digest
 from ghostlab.deploy.export.program import MOST
@@ -39,7 +40,7 @@ class CoreML(Format):
         return platform.system() == "Darwin"
 
     def convert(self, network: Network, path: Path, dynamic_size: bool = False) -> None:
-        model = lean(network.model, self.block)
+        model = doubling(lean(network.model, self.block))
         with converting(self.name):
             _converted(model, network.example[:1]).save(str(path))
             spec = read_spec(path)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
 from ghostlab.deploy.export.format import Format, Quantizer, Runner
 from ghostlab.deploy.export.parts import append, appended
 from ghostlab.deploy.export.program import program
-from ghostlab.deploy.export.silence import converting, reading
+from ghostlab.deploy.export.silence import converting, reading, silent
 from ghostlab.deploy.int8.pt2e import pt2e_int8
 from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import Description, Network
@@ -54,15 +56,44 @@ class ExecuTorch(Format):
     def open(self, path: Path, threads: int | None = None) -> Runner:
         content, _ = appended(path)
         with reading(path, "ExecuTorch"):
-            from executorch.extension.pybindings import portable_lib
-            from executorch.runtime import Runtime
+            return Runner(_Method(content, threads).execute)
 
-            if threads is not None:
-                portable_lib._unsafe_reset_threadpool(threads)  # of the whole process; nothing is running now
-            method = Runtime.get().load_program(content).load_method("forward")
-        assert method is not None
 
-        def call(images: Tensor) -> Tensor:
-            return method.execute([images])[0].clone()  # its memory is that of the next answer, too
+class _Pool:
+    """The threads of the process, which all programs share; one that was loaded before a change must not run after it."""
 
-        return Runner(call)
+    changes = 0
+
+    @classmethod
+    def of(cls, threads: int | None) -> int:
+        """Set their number, unless None; the number of changes so far."""
+        from executorch.extension.pybindings import portable_lib
+
+        if threads is not None and portable_lib._threadpool_get_thread_count() != threads:
+            portable_lib._unsafe_reset_threadpool(threads)
+            cls.changes += 1
+        return cls.changes
+
+
+class _Method:
+    """The method "forward" of a program, loaded anew where other threads are to run it."""
+
+    def __init__(self, content: bytes, threads: int | None) -> None:
+        self.content, self.threads = content, threads
+        self._load()
+
+    def execute(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> logits (B, classes)."""
+        if _Pool.of(self.threads) != self.loaded_at:
+            with silent():
+                self._load()
+        # the next answer is written to the same place
+        return torch.cat([self.method.execute([part])[0].clone() for part in images.split(self.most)])
+
+    def _load(self) -> None:
+        from executorch.runtime import Runtime
+
+        self.loaded_at = _Pool.of(self.threads)
+        self.program = Runtime.get().load_program(self.content)  # kept, as the method reads from its memory
+        self.method: Any = self.program.load_method("forward")
+        self.most = self.method.metadata.input_tensor_meta(0).sizes()[0]  # images that it has memory for

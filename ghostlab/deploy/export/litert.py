@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ghostlab.deploy.export.doubling import doubling
 from ghostlab.deploy.export.format import Format, Runner, one_by_one
 from ghostlab.deploy.export.parts import append, appended
 from ghostlab.deploy.export.silence import converting, reading
@@ -29,7 +30,8 @@ class LiteRT(Format):
         with converting(self.name):
             import litert_torch
 
-            litert_torch.convert(lean(network.model, self.block), (network.example[:1],)).export(str(path))
+            model = doubling(lean(network.model, self.block))
+            litert_torch.convert(model, (network.example[:1],)).export(str(path))
         append(path, network.description)
 
     def describe(self, path: Path) -> Description:

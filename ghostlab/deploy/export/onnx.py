@@ -41,10 +41,11 @@ class Onnx(Format):
         return lambda path, keep_float: _save(static_int8(model, calibration, keep_float), network, path)
 
     def describe(self, path: Path) -> Description:
-        return Description.parse(session(path, 1).get_modelmeta().custom_metadata_map.get(KEY), path)
+        return _description(session(path, 1), path)
 
     def open(self, path: Path, threads: int | None = None) -> Runner:
         opened = session(path, threads)
+        _description(opened, path)
         return Runner(_caller(opened, opened.get_inputs()[0].name))
 
 
@@ -79,6 +80,10 @@ def session(path: Path, threads: int | None) -> Any:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of classes that only the runtime's C++ part knows
         raise RunError(f"{path}: ONNX Runtime cannot read it: {' '.join(str(error).split())[:160]}") from None
+
+
+def _description(session: Any, path: Path) -> Description:
+    return Description.parse(session.get_modelmeta().custom_metadata_map.get(KEY), path)
 
 
 def _caller(session: Any, name: str) -> Callable[[Tensor], Tensor]:
