@@ -122,7 +122,7 @@ def processor() -> str:
 
 def show(rows: Sequence[Row], where: str, conditions: Conditions) -> None:
     """Print what was measured, then a table for each batch."""
-    table = _titled(f"deployed networks on {where}", "as", "px", "params", "MACs", "load, ms", "first call")
+    table = _titled(f"deployed networks on {where}", "as", "px", "params", "MACs", "load, ms", "first, ms")
     for row in rows:
         counts = ("-" if number is None else quantity(number) for number in (row.params, row.macs))
         cold = (f"{1e3 * seconds:,.1f}" for seconds in (row.load, row.first_call))

@@ -54,7 +54,7 @@ def test_each_number_of_threads_has_its_tables_and_rows(
         "deployed networks on 2 threads",
         "deployed networks on 1 thread",
     ]
-    assert "theirs.onnx │ file │ 32 │      - │      - │    500.0 │      250.0" in printed
+    assert "theirs.onnx │ file │ 32 │      - │      - │    500.0 │     250.0" in printed
     assert "not in the chart, for their MACs are not known: theirs.onnx" in printed
     found = json.loads(Path("outputs/benchmarks/latency.json").read_text())
     assert found["conditions"] == {"batches": [1, 4], "threads": [2, 1], "rounds": 3}
