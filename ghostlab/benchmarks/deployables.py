@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import yaml
+from timm.utils.model import reparameterize_model
 from torch import Tensor, nn
 
 from ghostlab.deploy.lean import lean
@@ -24,6 +25,9 @@ from ghostlab.reparam import deployed
 __all__ = ["EAGER", "Deployable", "Folded", "Ready", "deployable", "find_folded", "read_options"]
 
 EAGER = "eager"
+
+
+FOLDED_BY = ("ghostlab", "timm")
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,9 @@ def find_folded(given: str, image_size: int | None = None) -> Folded:
     """A run folder or a checkpoint in one, what ``tools/fuse.py`` wrote, or a model: a name of ``create_model``, with
     options after a colon.
 
-    ``ghostnetv2:width=1.3`` is what ``create_model("ghostnetv2", width=1.3)`` makes. ``image_size`` in pixels; None:
-    the model's own, which is that of a run's validation images. Raises ``UsageError`` for what is none of these.
+    ``ghostnetv2:width=1.3`` is what ``create_model("ghostnetv2", width=1.3)`` makes; with ``folded_by=timm`` it is
+    folded by timm's ``reparameterize_model``, which leaves what it does not know. ``image_size`` in pixels; None: the
+    model's own, which is that of a run's validation images. Raises ``UsageError`` for what is none of these.
     """
     if image_size is not None and image_size < 1:
         raise UsageError(f"--image-size {image_size}: must be at least 1")
@@ -92,7 +97,11 @@ def find_folded(given: str, image_size: int | None = None) -> Folded:
     name, _, options = given.partition(":")
     if path.exists() or "/" in name:
         raise UsageError(f"'{given}' is not a run folder or a checkpoint in one: no config.yaml there")
-    return Folded(given, functools.partial(_of_name, name, read_options(given, options), image_size))
+    chosen = read_options(given, options)
+    folded_by = str(chosen.pop("folded_by", FOLDED_BY[0]))
+    if folded_by not in FOLDED_BY:
+        raise UsageError(f"'{given}': folded_by={folded_by}; allowed: {', '.join(FOLDED_BY)}")
+    return Folded(given, functools.partial(_of_name, name, chosen, folded_by, image_size))
 
 
 def read_options(given: str, text: str) -> dict[str, Any]:
@@ -103,10 +112,11 @@ def read_options(given: str, text: str) -> dict[str, Any]:
     return {key: yaml.safe_load(value) for key, _, value in pairs}
 
 
-def _of_name(name: str, options: dict[str, Any], image_size: int | None) -> tuple[nn.Module, str, int]:
-    model = create_model(name, **options)
+def _of_name(name: str, options: dict[str, Any], folded_by: str, image_size: int | None) -> tuple[nn.Module, str, int]:
+    model = create_model(name, **options).eval()
     known: Any = model.pretrained_cfg
-    return *_as_deployed(model.eval()), image_size or known["input_size"][-1]
+    folded = _as_deployed(model) if folded_by == "ghostlab" else (reparameterize_model(model).eval(), "by timm")
+    return *folded, image_size or known["input_size"][-1]
 
 
 def _of_run(path: Path, image_size: int | None) -> tuple[nn.Module, str, int]:

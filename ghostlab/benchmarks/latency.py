@@ -27,7 +27,7 @@ __all__ = ["DEFAULT", "Wanted", "latency", "processor"]
 OUT = Path("outputs/benchmarks/latency.json")
 DEFAULT = (
     "ghostnetv2",
-    "ghostnetv3_100",
+    "ghostnetv3_100:folded_by=timm",
     "mobilenetv3_large_100",
     "mobilenetv4_conv_small",
     "efficientnet_b0",

@@ -43,6 +43,13 @@ def test_a_ghostnet_is_lean_and_has_the_counts_of_the_folded_network() -> None:
     assert (ready.params, ready.macs) == count(create_model("ghostnetv3", width=0.1, layout="deployed"), 33)
 
 
+def test_timm_may_fold_a_model_itself() -> None:
+    ready = deployable("ghostnetv3_050:folded_by=timm", image_size=64).prepare()
+    assert (ready.form, batch_norms(ready)) == ("by timm", 54)
+    with pytest.raises(UsageError, match="folded_by=nobody; allowed: ghostlab, timm"):
+        deployable("ghostnetv3_050:folded_by=nobody")
+
+
 def test_options_follow_a_colon() -> None:
     ready = deployable("ghostnetv2:width=0.1,num_classes=7,gate_upsample=bilinear", image_size=32).prepare()
     model = create_model("ghostnetv2", width=0.1, num_classes=7, gate_upsample="bilinear", layout="deployed")
