@@ -86,7 +86,7 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, help="where to write (default: export/ beside the source)")
     parser.add_argument("--size", choices=("fixed", "dynamic"), default="fixed", help="of the images (default: fixed)")
     parser.add_argument("--int8", action="store_true", help="also quantized, calibrated on training images")
-    parser.add_argument("--calibration", type=int, default=512, metavar="IMAGES", help="for it (default: 512)")
+    parser.add_argument("--calibration", type=int, default=256, metavar="IMAGES", help="for it (default: 256)")
     parser.add_argument("--keep-float", nargs="+", default=[], metavar="LAYER", help="patterns of layers, or auto")
     parser.add_argument("--max-drop", type=float, default=1.0, metavar="POINTS", help="of top-1, for auto (default: 1)")
     given = parser.parse_args()

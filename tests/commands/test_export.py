@@ -47,6 +47,7 @@ def test_a_run_is_exported_with_its_accuracy_in_float32_and_int8(call: Command, 
     int8 = found["onnx int8"]
     assert int8["top1"] >= top1 - 1.5
     assert int8["int8"]["calibration_images"] == 64
+    assert 90 < int8["int8"]["same_class"] <= 100
     assert int8["int8"]["trials"][-1]["kept"] <= len(int8["int8"]["sqnr_db"]) == 16
     assert int8["bytes"] < 0.6 * found["onnx"]["bytes"]
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"model.onnx", "model.int8.onnx", "export.json"}

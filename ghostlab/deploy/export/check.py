@@ -22,10 +22,11 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Comparison:
-    """``difference``: the largest of a logit, relative to the largest logit of all; ``top1`` in percent on ``images``
-    validation images, None without any."""
+    """``difference``: the largest of a logit, relative to the largest logit of all; ``same_class``: percent of the images
+    that both give to the same class; ``top1`` in percent on ``images`` validation images, None without any."""
 
     difference: float
+    same_class: float
     top1: float | None
     images: int
 
@@ -57,12 +58,11 @@ class Reference:
         logits, _ = self._answers(runner, name)
         difference = (logits - self.logits).abs().max() / self.logits.abs().max()
         images = 0 if self.targets is None else len(self.targets)
-        return Comparison(difference.item(), self._top1(logits), images)
+        same_class = _percent(logits.argmax(1) == self.logits.argmax(1))
+        return Comparison(difference.item(), same_class, self._top1(logits), images)
 
     def _top1(self, logits: Tensor) -> float | None:
-        if self.targets is None:
-            return None
-        return 100 * int((logits.argmax(1) == self.targets).sum()) / len(logits)
+        return None if self.targets is None else _percent(logits.argmax(1) == self.targets)
 
     @torch.inference_mode()
     def _answers(self, model: nn.Module, name: str) -> tuple[Tensor, Tensor | None]:
@@ -83,6 +83,10 @@ def validation_data(network: Network) -> tuple[DataModule | None, str]:
     except GhostlabError as error:
         return None, str(error)
     return data, ""
+
+
+def _percent(hits: Tensor) -> float:
+    return 100 * int(hits.sum()) / len(hits)
 
 
 def _batches(data: DataModule, name: str) -> Iterator[tuple[Tensor, Tensor]]:

@@ -26,7 +26,7 @@ class Int8:
     ``keep_float``: patterns of names, or "auto" for as few as keep top-1 within ``max_drop`` percentage points.
     """
 
-    images: int = 512
+    images: int = 256
     keep_float: Sequence[str] | Literal["auto"] = ()
     max_drop: float = 1.0
 
@@ -71,7 +71,7 @@ def export_int8(form: Format, network: Network, reference: Reference, out: Path,
     with aside(form, out, "int8") as place:
         result = quantized(form, network, place.path, images, score, top1, how.keep_float, how.max_drop)
         found = next(one for one in compared if one.top1 == result.top1)
-        return place.take(found, int8=_plain(result, sum(map(len, images))))
+        return place.take(found, int8={"same_class": found.same_class, **_plain(result, sum(map(len, images)))})
 
 
 def _plain(result: Int8Result, images: int) -> dict[str, Any]:

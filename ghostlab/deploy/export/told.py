@@ -26,7 +26,8 @@ def told(written: Written) -> str:
 def told_int8(written: Written, reference: Reference) -> str:
     """As ``told``, with what int8 lost, which layers lose most, and which were kept from it."""
     assert written.int8 is not None and reference.top1 is not None and written.top1 is not None
-    return "\n".join([f"{told(written)} ({written.top1 - reference.top1:+.2f})", *_layers(written.int8)])
+    lost = f"({written.top1 - reference.top1:+.2f})   the same class for {written.int8['same_class']:.1f} %"
+    return "\n".join([f"{told(written)} {lost}", *_layers(written.int8)])
 
 
 def _layers(int8: Mapping[str, Any]) -> list[str]:
