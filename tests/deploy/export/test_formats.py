@@ -13,8 +13,8 @@ import pytest
 import torch
 from filelock import FileLock
 
-from ghostlab.deploy.export.formats import FORMATS, format_of
 from ghostlab.deploy.export.format import Format
+from ghostlab.deploy.export.formats import FORMATS, format_of
 from ghostlab.deploy.export.parts import appended
 from ghostlab.deploy.network import Network
 from ghostlab.errors import RunError, UsageError
