@@ -62,7 +62,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Network:
-    """A folded ``model`` in evaluation mode on the CPU in float32, and the ``data`` node of its run where it is known."""
+    """A folded ``model``, in evaluation mode, on the CPU, in float32; the ``data`` node of its run if that is known."""
 
     model: nn.Module
     description: Description

@@ -81,7 +81,7 @@ class Format(ABC):
         """The file in its runtime, in float32 arithmetic; ``threads`` None: as many as the runtime likes."""
 
     def check_structure(self, path: Path, network: Network) -> str:
-        """A line on what was checked in a file instead of running it, where not ``runs_here``; ``RunError`` if it is wrong."""
+        """What was checked in a file that does not run here, in one line; ``RunError`` for one that is wrong."""
         raise NotImplementedError(f"{self.name} runs everywhere")
 
     def quantize(
