@@ -60,7 +60,7 @@ class ExecuTorch(Format):
 
 
 class _Pool:
-    """The threads of the process, which all programs share; one that was loaded before a change must not run then."""
+    """The process's threads, which all programs share; one that was loaded before a change must not run after it."""
 
     changes = 0
 

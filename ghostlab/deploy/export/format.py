@@ -84,7 +84,7 @@ class Format(ABC):
         """The file in its runtime, in float32 arithmetic; ``threads`` None: as many as the runtime likes."""
 
     def check_structure(self, path: Path, network: Network) -> str:
-        """Where not ``runs_here``: a line on what was checked in a file instead; ``RunError`` if it is wrong."""
+        """What was checked in a file that does not run here, in one line; ``RunError`` for one that is wrong."""
         raise NotImplementedError(f"{self.name} runs everywhere")
 
     def quantizer(self, network: Network, calibration: Sequence[Tensor]) -> Quantizer:

@@ -39,7 +39,7 @@ SIZES = re.compile(
     r"(Symbol\('\w+'|(positive|integer|nonnegative)=True|Integer|Add|Mul|Max|Min|FloorDiv|Mod|PythonMod|[-\d(), ])*"
 )
 """As SymPy writes them, which reads them by evaluating them."""
-GUARDS = re.compile(r"(L\['\w+'\]\.size\(\)\[\d+\]|max\(|min\(|\b(and|or|not)\b|[-\d(), +*/%<>=!])*")
+GUARDS = re.compile(r"(L\['\w+'\]\.size\(\)\[\d+\]|(torch\.sym_)?(max|min)\(|\b(and|or|not)\b|[-\d(), +*/%<>=!])*")
 """Conditions on sizes, which are evaluated."""
 
 
@@ -103,6 +103,6 @@ def _harmless(key: str, value: Any) -> bool:
     return grammar.fullmatch(value) is not None
 
 
-_TREES: tuple[Any, ...] = (((0,), {}), 0)
-_SPECS = ["", *(pytree.treespec_dumps(pytree.tree_structure(tree)) for tree in _TREES)]
+ARGUMENTS: tuple[Any, ...] = ((0,), {})
+_SPECS = ("", *(pytree.treespec_dumps(pytree.tree_structure(tree)) for tree in (ARGUMENTS, 0)))
 """One tensor in, one tensor out; other trees could name classes to import."""

@@ -26,7 +26,7 @@ class TorchExport(Format):
 
     name = "torch_export"
     files = (".pt2",)
-    extra = "test"
+    extra = ""
     packages = ("torch",)
     dynamic_size = True
 

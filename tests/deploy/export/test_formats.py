@@ -13,9 +13,11 @@ import pytest
 import torch
 from filelock import FileLock
 
+from ghostlab.deploy.export.doubling import DoublingAttention
 from ghostlab.deploy.export.format import Format
 from ghostlab.deploy.export.formats import FORMATS, format_of
 from ghostlab.deploy.export.parts import appended
+from ghostlab.deploy.lean import LeanAttention, lean
 from ghostlab.deploy.network import Network
 from ghostlab.errors import RunError, UsageError
 from tests.deploy.networks import network
@@ -82,6 +84,15 @@ def test_the_file_says_what_it_is(exported: Exported) -> None:
     assert format_of(exported.path) is exported.form
     written = {path.name for path in exported.path.parent.iterdir()}
     assert written == {f"model{suffix}" for suffix in exported.form.files}
+
+
+def test_files_that_are_open_with_other_threads_do_not_disturb_each_other(exported: Exported) -> None:
+    if not exported.form.runs_here:
+        pytest.skip("cannot be opened here")
+    first, second = exported.form.open(exported.path), exported.form.open(exported.path, 1)
+    expected = first(exported.network.example)
+    for runner in (second, first, second):
+        torch.testing.assert_close(runner(exported.network.example), expected)
 
 
 def test_nothing_is_printed_when_it_is_opened(exported: Exported, capfd: pytest.CaptureFixture[str]) -> None:
@@ -165,6 +176,30 @@ STRIPPED: dict[str, Callable[[Path], Any]] = {
     "litert": _strip_appended,
     "coreml": _strip_coreml,
 }
+
+
+@pytest.mark.parametrize("exported", ["onnx"], indirect=True)
+def test_an_onnx_file_cannot_read_files_outside_of_its_folder(exported: Exported, tmp_path: Path) -> None:
+    import onnx
+
+    attack = exported.copied(tmp_path)
+    model = onnx.load(attack.path)
+    tensor = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    (tmp_path / "secret").write_bytes(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../secret")
+    attack.path.write_bytes(model.SerializeToString())
+    _assert_refused(attack)
+
+
+@pytest.mark.parametrize("sides", [(33, 33), (7, 10), (64, 97), (1, 1), (1, 5)])
+def test_doubled_gates_are_the_enlarged_ones_bit_by_bit(ghost: Network, sides: tuple[int, int]) -> None:
+    modules = [m for m in lean(ghost.model).modules() if isinstance(m, LeanAttention)]
+    assert modules
+    for attention in modules:
+        images = torch.randn(2, attention[0].in_channels, *sides)
+        torch.testing.assert_close(DoublingAttention(attention)(images), attention(images), rtol=0, atol=0)
 
 
 def test_what_is_missing_is_named_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
