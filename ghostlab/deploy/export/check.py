@@ -22,12 +22,14 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Comparison:
-    """``difference``: the largest of a logit, relative to the largest logit of all; ``same_class``: percent of the images
-    that both give to the same class; ``top1`` in percent on ``images`` validation images, None without any."""
+    """What one runtime answers against another."""
 
     difference: float
+    """The largest of a logit, relative to the largest logit of all."""
     same_class: float
+    """Percent of the images that both give to the same class."""
     top1: float | None
+    """In percent on ``images`` validation images; None without any."""
     images: int
 
     @property
