@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ghostlab.benchmarks.deployables import Deployable, Folded, Ready, read_options
-from ghostlab.benchmarks.foreign import Input, input_of
+from ghostlab.benchmarks.foreign import Input, input_of, open_foreign
+from ghostlab.deploy.export.format import Runner
 from ghostlab.deploy.export.formats import FORMATS, format_of
 from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import Description, Network
@@ -29,6 +30,9 @@ IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "interp
 """What the description of a file says that is deleted after the measurement."""
 
 
+Opening = Callable[[Path, int], Runner]
+
+
 def file_deployable(given: str, image_size: int | None = None) -> Deployable:
     """An exported file in the runtime of its format; an ONNX file may be of any origin.
 
@@ -40,10 +44,10 @@ def file_deployable(given: str, image_size: int | None = None) -> Deployable:
         raise UsageError(f"'{given}': no such file")
     kind = format_of(path)
     kind.require()
-    takes, counts = _facts(path, image_size)
+    takes, counts, opening = _facts(path, image_size)
     run = find_run(path)
     name = "/".join([*run.parts[-4:], *path.resolve().relative_to(run).parts]) if run else given
-    prepare = functools.partial(_of_file, path, "file", takes, counts)
+    prepare = functools.partial(_of_file, path, opening, "file", takes, counts)
     return Deployable(name, prepare, kind.name, _top1(path))
 
 
@@ -61,22 +65,22 @@ def export(found: Folded, runtime: str, path: Path) -> Deployable:
     kind.convert(Network(model, description, None), file)
     takes = Input(size, None if kind.dynamic_batch else 1)
     form = form if lean(model) is model else "lean"
-    prepare = functools.partial(_of_file, file, form, takes, count(model, size))
+    prepare = functools.partial(_of_file, file, kind.open, form, takes, count(model, size))
     return Deployable(f"{found.name} ({runtime})", prepare, runtime, found.top1)
 
 
-def _facts(path: Path, image_size: int | None) -> tuple[Input, Counts | None]:
+def _facts(path: Path, image_size: int | None) -> tuple[Input, Counts | None, Opening]:
     kind = format_of(path)
     try:
         description = kind.describe(path)
     except RunError:
         if kind.name != "onnx":
             raise
-        return input_of(path, image_size), None
+        return input_of(path, image_size), None, open_foreign
     size = description.image_size
     if image_size not in (None, size):
         raise UsageError(f"--image-size {image_size}: {path} is for {size} px")
-    return Input(size, None if kind.dynamic_batch else 1), _counts(description)
+    return Input(size, None if kind.dynamic_batch else 1), _counts(description), kind.open
 
 
 def _counts(description: Description) -> Counts | None:
@@ -91,9 +95,9 @@ def _counts(description: Description) -> Counts | None:
     return None
 
 
-def _of_file(path: Path, form: str, takes: Input, counts: Counts | None) -> Ready:
+def _of_file(path: Path, opening: Opening, form: str, takes: Input, counts: Counts | None) -> Ready:
     began = time.perf_counter()
-    call: Callable[[Tensor], object] = format_of(path).open(path, torch.get_num_threads())
+    call = opening(path, torch.get_num_threads())
     load = time.perf_counter() - began
     if takes.batch == 1:
         form += ", batch 1"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from ghostlab.deploy.export.onnx import session
+from ghostlab.deploy.export.format import Runner
+from ghostlab.deploy.export.onnx import running, session
 from ghostlab.errors import UsageError
 
-__all__ = ["Input", "input_of"]
+__all__ = ["Input", "input_of", "open_foreign"]
 
 
 class Input(NamedTuple):
@@ -30,6 +31,11 @@ def input_of(path: Path, image_size: int | None = None) -> Input:
         given = ", ".join(f"{one.name}: {one.type} {one.shape}" for one in inputs)
         raise UsageError(f"{path}: takes {given}; expected one input, float images (1 or any, 3, H, W)")
     return Input(_size(path, shape[2:], image_size), shape[0] if isinstance(shape[0], int) else None)
+
+
+def open_foreign(path: Path, threads: int | None = None) -> Runner:
+    """The network in a file without a description; raises ``RunError`` for what is not ONNX."""
+    return running(session(path, threads))
 
 
 def _size(path: Path, sides: list[int | str | None], wanted: int | None) -> int:

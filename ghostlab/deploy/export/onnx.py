@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import RunError
 
-__all__ = ["Onnx", "session"]
+__all__ = ["Onnx", "running", "session", "to_onnx"]
 
 KEY = "ghostlab"
 
@@ -46,7 +46,7 @@ class Onnx(Format):
     def open(self, path: Path, threads: int | None = None) -> Runner:
         opened = session(path, threads)
         _description(opened, path)
-        return Runner(_caller(opened, opened.get_inputs()[0].name))
+        return running(opened)
 
 
 def to_onnx(network: Network, dynamic_size: bool = False) -> Any:
@@ -86,5 +86,7 @@ def _description(session: Any, path: Path) -> Description:
     return Description.parse(session.get_modelmeta().custom_metadata_map.get(KEY), path)
 
 
-def _caller(session: Any, name: str) -> Callable[[Tensor], Tensor]:
-    return lambda images: torch.from_numpy(session.run(None, {name: images.numpy()})[0])
+def running(opened: Any) -> Runner:
+    """A ``session`` of a network with one input and one output."""
+    name = opened.get_inputs()[0].name
+    return Runner(lambda images: torch.from_numpy(opened.run(None, {name: images.numpy()})[0]))
