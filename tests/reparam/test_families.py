@@ -36,13 +36,9 @@ FAMILIES = [
     param(of_timm("efficientnet_b0"), id="efficientnet"),
     param(of_timm("tf_efficientnetv2_b0"), id="efficientnetv2 with TF padding"),
     param(of_timm("resnet18"), id="resnet"),
-    param(of_timm("resnet26"), id="resnet with bottlenecks"),
-    param(of_timm("regnetx_002"), id="regnetx"),
     param(of_timm("regnety_002"), id="regnety"),
     param(of_timm("ghostnet_100"), id="ghostnet"),
     param(of_timm("ghostnetv2_100"), id="ghostnetv2"),
-    param(lambda: torchvision.models.mobilenet_v2(num_classes=4), id="torchvision mobilenetv2"),
-    param(lambda: torchvision.models.resnet18(num_classes=4), id="torchvision resnet"),
     param(lambda: torchvision.models.efficientnet_b0(num_classes=4), id="torchvision efficientnet"),
     param(lambda: torchvision.models.shufflenet_v2_x0_5(num_classes=4), id="torchvision shufflenet"),
 ]
@@ -94,7 +90,7 @@ def take_a_step(model: nn.Module, images: Tensor) -> None:
         model(images)  # statistics of these images: those of one step leave outputs that do not fit float32
 
 
-@pytest.mark.parametrize("build", [*FAMILIES, *WITH_BRANCHES])
+@pytest.mark.parametrize("build", [*FAMILIES[::2], *WITH_BRANCHES[::2]])
 def test_a_family_grows_without_changing_what_it_computes(build: Build) -> None:
     model = scatter(build()).double()
     images = images_for(model, 2).double()
