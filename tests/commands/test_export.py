@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from ghostlab.config import compose
 from ghostlab.deploy.export.format import Runner
 from ghostlab.deploy.export.formats import FORMATS
 from ghostlab.deploy.export.onnx import Onnx
 from ghostlab.deploy.network import open_network
-from ghostlab.training.run import run
 from tests.conftest import Command
+from tests.runs import trained_run
 
 QUICK = [
     *("model=timm", "model.name=test_resnet", "data.image_size=16", "data.val_fraction=0.5"),
@@ -27,10 +26,7 @@ pytest.importorskip("onnxruntime")
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    outputs = tmp_path_factory.mktemp("outputs")
-    run(compose([*QUICK, f"outputs={outputs}"]))
-    [result] = outputs.rglob("result.json")
-    return result.parent
+    return trained_run(tmp_path_factory.mktemp("outputs"), QUICK)
 
 
 def test_a_run_is_exported_with_its_accuracy_in_float32_and_int8(call: Command, trained: Path, tmp_path: Path) -> None:

@@ -27,11 +27,11 @@ from ghostlab.deploy.publish.facts import Facts
 from ghostlab.deploy.publish.target import open_saved, save, target_of
 from ghostlab.errors import RunError, UsageError
 from ghostlab.models.runs import open_run
-from ghostlab.training.run import run
 from tests.ablation.runs import write_run as fabricated
 from tests.conftest import Command
 from tests.models.test_runs import write_run
 from tests.reparam.nets import scatter
+from tests.runs import trained_run
 
 QUICK = [
     *("data.image_size=16", "data.val_fraction=0.8", "model=timm", "model.name=test_resnet"),
@@ -42,10 +42,7 @@ PREPROCESSING = {"input_size": [3, 33, 33], "mean": [0.5] * 3, "std": [0.2] * 3,
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    outputs = tmp_path_factory.mktemp("outputs")
-    run(compose([*QUICK, f"outputs={outputs}"]))
-    [result] = outputs.rglob("result.json")
-    return result.parent
+    return trained_run(tmp_path_factory.mktemp("outputs"), QUICK)
 
 
 @pytest.fixture(scope="module")
