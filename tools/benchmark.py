@@ -81,19 +81,42 @@ def distill(parser: argparse.ArgumentParser) -> Run:
 
 def latency(parser: argparse.ArgumentParser) -> Run:
     """How long deployed networks take for an image."""
-    parser.add_argument("names", nargs="*", metavar="MODEL|RUN", help="such as ghostnetv2:width=1.3, or a run folder")
+    what = "such as ghostnetv2:width=1.3, a run folder, or an exported file"
+    parser.add_argument("names", nargs="*", metavar="MODEL|RUN|FILE", help=what)
+    parser.add_argument("--runtime", nargs="+", default=["eager"], help="such as eager onnx (default: eager)")
     parser.add_argument("--repeats", type=int, default=20, help="rounds over all contestants (default: 20)")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 16], help="images of a call (default: 1 16)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    parser.add_argument("--threads", nargs="+", default=["1"], help="CPU threads, each measured; all (default: 1)")
     parser.add_argument("--image-size", type=int, help="pixels (default: the size that each was made for)")
+    parser.add_argument("--accuracy", action="store_true", help="draw the times over top-1, not over MACs")
 
     def measure(given: argparse.Namespace) -> None:
-        from ghostlab.benchmarks.latency import DEFAULT, latency
-        from ghostlab.benchmarks.timing import Conditions
+        from ghostlab.benchmarks.latency import DEFAULT, Wanted, latency
 
-        latency(given.names or DEFAULT, given.image_size, Conditions(tuple(given.batch), given.threads, given.repeats))
+        latency(
+            Wanted(
+                names=given.names or DEFAULT,
+                runtimes=tuple(dict.fromkeys(given.runtime)),
+                image_size=given.image_size,
+                batches=tuple(given.batch),
+                threads=tuple(map(thread_count, given.threads)),
+                rounds=given.repeats,
+                accuracy=given.accuracy,
+            )
+        )
 
     return measure
+
+
+def thread_count(given: str) -> int:
+    """A number, or that of all cores."""
+    from ghostlab.benchmarks.contestants import cores
+
+    if given == "all":
+        return cores()
+    if not given.isdecimal():
+        raise UsageError(f"--threads {given}: numbers from 1, or all")
+    return int(given)
 
 
 COMMANDS = {command.__name__: repeated(command) for command in (strategies, reparam, distill, latency)}

@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
 from ghostlab.cli import guarded
-from ghostlab.data import DataConfig, DataModule
+from ghostlab.data import DataModule
 from ghostlab.deploy import Accuracy, write_fused
+from ghostlab.deploy.network import data_module
 from ghostlab.errors import GhostlabError
 from ghostlab.models import Counts, count, create_model, load_weights
 from ghostlab.models.runs import open_run
 from ghostlab.reparam import fuse
 from ghostlab.training.report import quantity, say
 from ghostlab.training.scores import evaluate
-from ghostlab.training.settings import typed
 
 
 class Opened(NamedTuple):
@@ -59,14 +58,6 @@ def open_foreign(source: Path, options: dict[str, Any]) -> Opened:
     preprocessing = {key: known[key] for key in ("input_size", "mean", "std", "interpolation", "crop_pct")}
     built = {key: value for key, value in options.items() if key != "num_classes"}
     return Opened(model, {"model": built, "data": {"num_classes": options["num_classes"]}}, None, preprocessing)
-
-
-def data_module(node: dict[str, Any]) -> DataModule:
-    """The run's data, of which nothing is downloaded, and nothing kept."""
-    given = {key: value for key, value in node.items() if key != "class_names"}
-    return DataModule(
-        typed(DataConfig, OmegaConf.create({**given, "download": False, "decoded": None}), "data"), seed=0
-    )
 
 
 def measured(model: nn.Module, fused: nn.Module, data: DataModule | None) -> Accuracy | None:

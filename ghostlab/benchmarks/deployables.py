@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,26 +12,39 @@ from typing import Any
 
 import torch
 import yaml
+from timm.utils.model import reparameterize_model
 from torch import Tensor, nn
 
+from ghostlab.deploy.lean import lean
+from ghostlab.deploy.network import open_network
 from ghostlab.errors import RunError, UsageError
 from ghostlab.models import count, create_model
 from ghostlab.models.runs import find_run, open_run
 from ghostlab.reparam import deployed
 
-__all__ = ["Deployable", "Ready", "deployable"]
+__all__ = ["EAGER", "Deployable", "Folded", "Ready", "deployable", "find_folded", "read_options"]
+
+EAGER = "eager"
+
+
+FOLDED_BY = ("ghostlab", "timm")
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A network in memory: ``call`` takes images (B, 3, image_size, image_size), float32 and channels-last."""
+    """A network in memory: ``call`` takes images (B, 3, image_size, image_size), float32."""
 
     call: Callable[[Tensor], object]
     form: str
-    """What it is: "fused", with every branch and batch norm folded, or "as built" where there was nothing to fold."""
+    """What it is: "fused", with every branch and batch norm folded; "lean", a GhostNet whose folded network is written
+    with fewer operations; "as built" where there was nothing to fold; "file"; "..., batch 1" where it takes one image
+    at a time."""
     image_size: int
-    params: int
-    macs: int
+    params: int | None
+    """Of the folded network, as ``macs`` are; None: not known."""
+    macs: int | None
+    load: float = 0.0
+    """Seconds that it took to build it, or to read its file."""
 
 
 @dataclass(frozen=True)
@@ -38,55 +53,95 @@ class Deployable:
 
     name: str
     prepare: Callable[[], Ready]
+    runtime: str = EAGER
+    """"eager", or the name of one of ``FORMATS``; for "eager" images are channels-last."""
+    top1: float | None = None
+    """In percent on its validation images; None: not known."""
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A network that has a name, and how to fold it: ``build()`` gives the model in evaluation mode, its form and the
+    size of its images in pixels."""
+
+    name: str
+    build: Callable[[], tuple[nn.Module, str, int]]
+    top1: float | None = None
 
 
 def deployable(given: str, image_size: int | None = None) -> Deployable:
-    """A run folder or a checkpoint in one, or a model: a name of ``create_model``, with options after a colon.
+    """What ``find_folded`` finds, to be run by PyTorch without a compiler."""
+    found = find_folded(given, image_size)
+    return Deployable(found.name, functools.partial(_ready, found), top1=found.top1)
 
-    ``ghostnetv2:width=1.3`` is what ``create_model("ghostnetv2", width=1.3)`` makes. ``image_size`` in pixels; None:
-    the model's own, which is that of a run's validation images. Raises ``UsageError`` for what is neither.
+
+def find_folded(given: str, image_size: int | None = None) -> Folded:
+    """A run folder or a checkpoint in one, what ``tools/fuse.py`` wrote, or a model: a name of ``create_model``, with
+    options after a colon.
+
+    ``ghostnetv2:width=1.3`` is what ``create_model("ghostnetv2", width=1.3)`` makes; with ``folded_by=timm`` it is
+    folded by timm's ``reparameterize_model``, which leaves what it does not know. ``image_size`` in pixels; None: the
+    model's own, which is that of a run's validation images. Raises ``UsageError`` for what is none of these.
     """
     if image_size is not None and image_size < 1:
         raise UsageError(f"--image-size {image_size}: must be at least 1")
+    path = Path(given)
+    if path.is_file() and path.name.startswith("fused."):
+        top1 = _figure(path.with_suffix(".json"), "accuracy", "after")
+        return Folded(given, functools.partial(_of_fused, path, image_size), top1)
     run = find_run(given)
     if run is not None:
-        checkpoint = f"/{Path(given).name}" if Path(given).is_file() else ""
-        name = "/".join(run.parts[-4:]) + checkpoint
-        return Deployable(name, functools.partial(_of_run, Path(given), image_size))
+        checkpoint = f"/{path.name}" if path.is_file() else ""
+        top1 = None if checkpoint else _figure(run / "result.json", "top1")
+        return Folded("/".join(run.parts[-4:]) + checkpoint, functools.partial(_of_run, path, image_size), top1)
     name, _, options = given.partition(":")
-    if Path(given).exists() or "/" in name:
+    if path.exists() or "/" in name:
         raise UsageError(f"'{given}' is not a run folder or a checkpoint in one: no config.yaml there")
-    return Deployable(given, functools.partial(_of_name, name, _options(given, options), image_size))
+    chosen = read_options(given, options)
+    folded_by = str(chosen.pop("folded_by", FOLDED_BY[0]))
+    if folded_by not in FOLDED_BY:
+        raise UsageError(f"'{given}': folded_by={folded_by}; allowed: {', '.join(FOLDED_BY)}")
+    return Folded(given, functools.partial(_of_name, name, chosen, folded_by, image_size))
 
 
-def _options(given: str, text: str) -> dict[str, Any]:
+def read_options(given: str, text: str) -> dict[str, Any]:
+    """``width=1.3,num_classes=7`` as arguments of ``create_model``; errors name ``given``."""
     pairs = [part.partition("=") for part in text.split(",")] if text else []
     if not all(key and value for key, _, value in pairs):
         raise UsageError(f"'{given}': options are <name>=<value>, joined by commas, as in ghostnetv2:width=1.3")
     return {key: yaml.safe_load(value) for key, _, value in pairs}
 
 
-def _of_name(name: str, options: dict[str, Any], image_size: int | None) -> Ready:
-    model = create_model(name, **options)
+def _of_name(name: str, options: dict[str, Any], folded_by: str, image_size: int | None) -> tuple[nn.Module, str, int]:
+    model = create_model(name, **options).eval()
     known: Any = model.pretrained_cfg
-    return _ready(name, model, image_size or known["input_size"][-1])
+    folded = _as_deployed(model) if folded_by == "ghostlab" else (reparameterize_model(model).eval(), "by timm")
+    return *folded, image_size or known["input_size"][-1]
 
 
-def _of_run(path: Path, image_size: int | None) -> Ready:
+def _of_run(path: Path, image_size: int | None) -> tuple[nn.Module, str, int]:
     model, config = open_run(path)
     data = config["data"]
-    return _ready(str(path), model, image_size or data.get("test_size") or data["image_size"])
+    return *_as_deployed(model), image_size or data.get("test_size") or data["image_size"]
 
 
-def _ready(name: str, model: nn.Module, image_size: int) -> Ready:
-    model, form = _as_deployed(model.eval())
-    model = model.to(memory_format=torch.channels_last)
+def _of_fused(path: Path, image_size: int | None) -> tuple[nn.Module, str, int]:
+    network = open_network(path)
+    return network.model, "fused", image_size or network.description.image_size
+
+
+def _ready(found: Folded) -> Ready:
+    began = time.perf_counter()
+    model, form, image_size = found.build()
+    leaner = lean(model)
+    call = leaner.to(memory_format=torch.channels_last)
+    load = time.perf_counter() - began
     try:
         counts = count(model, image_size)
     except (AssertionError, RuntimeError, ValueError) as error:
         cause = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"--image-size {image_size}: {name} does not take it: {cause}") from error
-    return Ready(model, form, image_size, counts.params, counts.macs)
+        raise UsageError(f"--image-size {image_size}: {found.name} does not take it: {cause}") from error
+    return Ready(call, form if leaner is model else "lean", image_size, counts.params, counts.macs, load)
 
 
 def _as_deployed(model: nn.Module) -> tuple[nn.Module, str]:
@@ -94,3 +149,14 @@ def _as_deployed(model: nn.Module) -> tuple[nn.Module, str]:
         return deployed(model), "fused"
     except RunError:  # nothing to fold
         return model, "as built"
+
+
+def _figure(file: Path, *keys: str) -> float | None:
+    """A number in a JSON file; None where it is not there."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        for key in keys:
+            found = found[key]
+        return float(found)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

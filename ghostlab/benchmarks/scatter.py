@@ -1,4 +1,4 @@
-"""A chart of what networks compute against how long they take."""
+"""A chart of what networks compute, or how well, against how long they take."""
 
 from __future__ import annotations
 
@@ -11,41 +11,58 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ghostlab.files import write_file
 
-__all__ = ["Point", "scatter", "spread"]
+__all__ = ["Horizontal", "Point", "scatter", "spread"]
 
 ROOM = 1.3
 """Factor that the axis of times goes beyond the lowest and the highest."""
 
 
+class Horizontal(NamedTuple):
+    """What is drawn from left to right."""
+
+    label: str
+    logarithmic: bool = True
+
+
 class Point(NamedTuple):
-    """A network: its name, MACs, and mean and 95th percentile of milliseconds."""
+    """A network in a runtime: its name, its place from left to right, and mean and 95th percentile of milliseconds."""
 
     name: str
-    macs: int
+    runtime: str
+    value: float
     mean: float
     p95: float
 
 
-def scatter(path: Path, title: str, points: Sequence[Point]) -> None:
-    """Milliseconds over MACs, both logarithmic; the names stand in a column on the right, where they do not overlap."""
+def scatter(path: Path, title: str, horizontal: Horizontal, points: Sequence[Point]) -> None:
+    """Milliseconds, logarithmic, over the points' values; the names stand in a column on the right, where they do not
+    overlap. Where there are several runtimes, each has a colour."""
     figure = Figure(figsize=(8, max(3.5, 1 + 0.3 * len(points))), layout="constrained")
     axes = figure.subplots()
     ordered = sorted(points, key=lambda point: point.mean)
+    runtimes = list(dict.fromkeys(point.runtime for point in points))
     bottom = ordered[0].mean / ROOM
     top = max(max(point.mean, point.p95) for point in points) * ROOM
     heights = [math.log(point.mean / bottom, top / bottom) for point in ordered]
     for place, (point, height) in enumerate(zip(ordered, spread(heights, 0.9 / max(10, len(points))), strict=True)):
-        _draw_point(axes, point, height, f"C{place % 10}")
-    axes.set(xscale="log", yscale="log", xlabel="MACs of an image, in millions", ylabel="milliseconds")
+        color = runtimes.index(point.runtime) if len(runtimes) > 1 else place
+        _draw_point(axes, point, height, f"C{color % 10}")
+    axes.set(yscale="log", xlabel=horizontal.label, ylabel="milliseconds")
     axes.set_ylim(bottom, top)
     axes.margins(x=0.1)
-    for axis in (axes.xaxis, axes.yaxis):
-        _plain_numbers(axis)
+    _plain_numbers(axes.yaxis)
+    if horizontal.logarithmic:
+        axes.set_xscale("log")
+        _plain_numbers(axes.xaxis)
     axes.grid(alpha=0.3)
+    if len(runtimes) > 1:
+        colors = {runtime: Line2D([], [], color=f"C{k % 10}", marker="o") for k, runtime in enumerate(runtimes)}
+        figure.legend(list(colors.values()), list(colors), loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(title, fontsize=9)
     write_file(path, lambda to: figure.savefig(to, dpi=120))
 
@@ -63,7 +80,7 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
 
 
 def _draw_point(axes: Axes, point: Point, height: float, color: str) -> None:
-    place = (point.macs / 1e6, point.mean)
+    place = (point.value, point.mean)
     above = np.array([[0.0], [max(0.0, point.p95 - point.mean)]])
     axes.errorbar(*place, yerr=above, fmt="o", color=color, capsize=3)
     axes.annotate(

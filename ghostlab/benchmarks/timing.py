@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from ghostlab.benchmarks.deployables import Deployable
+from ghostlab.benchmarks.deployables import EAGER, Deployable, Ready
 from ghostlab.benchmarks.turns import Answer, Seat
+from ghostlab.deploy.export.formats import FORMATS
 from ghostlab.errors import UsageError
 
 __all__ = ["WARM_UP", "Conditions", "Row", "Times", "measure"]
@@ -57,13 +59,16 @@ class Times:
 
 @dataclass(frozen=True)
 class Row:
-    """A contestant: what it is, the seconds of its very first call, and the times of the others."""
+    """A contestant: what it is, and the seconds until it was there, of its very first call, and of the others."""
 
     name: str
+    runtime: str
+    threads: int
     form: str
     image_size: int
-    params: int
-    macs: int
+    params: int | None
+    macs: int | None
+    load: float
     first_call: float
     times: list[Times]
 
@@ -78,15 +83,21 @@ def measure(contestants: Sequence[Deployable], conditions: Conditions) -> list[R
         prepares = [(one.name, functools.partial(_prepare, one, conditions)) for one in contestants]
         seats = [stack.enter_context(Seat(name, prepare)) for name, prepare in prepares]
         for seat in seats:
-            seat.wait()  # they are made side by side, and only then run
+            seat.wait()  # they import side by side
         facts = [seat.ask("first call") for seat in seats]
         turns: list[list[list[float]]] = [[] for _ in seats]
         for _ in track(range(conditions.rounds), f"{len(seats)} contestants", console=Console(stderr=True)):
             for seat, seconds in zip(seats, turns, strict=True):
                 seconds.append(seat.ask("turn"))
     return [
-        Row(seat.name, **fact, times=[_times(turns, i, k, batch) for k, batch in enumerate(conditions.batches)])
-        for i, (seat, fact) in enumerate(zip(seats, facts, strict=True))
+        Row(
+            name=one.name,
+            runtime=one.runtime,
+            threads=conditions.threads,
+            **fact,
+            times=[_times(turns, i, k, batch) for k, batch in enumerate(conditions.batches)],
+        )
+        for i, (one, fact) in enumerate(zip(contestants, facts, strict=True))
     ]
 
 
@@ -107,25 +118,42 @@ def _require_unique(names: Sequence[str]) -> None:
 
 def _prepare(contestant: Deployable, conditions: Conditions) -> Answer:
     torch.set_num_threads(conditions.threads)
-    ready = contestant.prepare()
-    shape = (3, ready.image_size, ready.image_size)
-    images = [torch.randn(batch, *shape).to(memory_format=torch.channels_last) for batch in conditions.batches]
-
-    def call(batch: Tensor) -> float:
-        with torch.inference_mode():
-            began = time.perf_counter()
-            ready.call(batch)
-            return time.perf_counter() - began
+    if contestant.runtime != EAGER:
+        importlib.import_module(FORMATS[contestant.runtime].packages[-1])
+    turn: Callable[[], list[float]]
 
     def answer(question: str) -> Any:
+        nonlocal turn
         if question == "turn":
-            call(images[0])
-            return [call(batch) for batch in images]
-        facts = {key: getattr(ready, key) for key in ("form", "image_size", "params", "macs")}
-        first = call(images[0])
-        for batch in images:
-            for _ in range(WARM_UP):
-                call(batch)
-        return {**facts, "first_call": first}
+            return turn()
+        facts, turn = _started(contestant, conditions)
+        return facts
 
     return answer
+
+
+def _started(contestant: Deployable, conditions: Conditions) -> tuple[dict[str, Any], Callable[[], list[float]]]:
+    """Load it, call it for the first time, and warm it up; what was found, and what it does in a turn."""
+    ready = contestant.prepare()
+    # Each in the order that it computes in: a copy would be timed.
+    layout = torch.channels_last if contestant.runtime == EAGER else torch.contiguous_format
+    shape = (3, ready.image_size, ready.image_size)
+    images = [torch.randn(batch, *shape).to(memory_format=layout) for batch in conditions.batches]
+    facts = {key: getattr(ready, key) for key in ("form", "image_size", "params", "macs", "load")}
+    first = _timed(ready, images[0])
+    for batch in images:
+        for _ in range(WARM_UP):
+            _timed(ready, batch)
+
+    def turn() -> list[float]:
+        _timed(ready, images[0])
+        return [_timed(ready, batch) for batch in images]
+
+    return {**facts, "first_call": first}, turn
+
+
+def _timed(ready: Ready, images: Tensor) -> float:
+    with torch.inference_mode():
+        began = time.perf_counter()
+        ready.call(images)
+        return time.perf_counter() - began

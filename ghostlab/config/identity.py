@@ -39,6 +39,9 @@ NOT_IDENTITY = (
 )
 BELOW = tuple(f"{name}." for name in NOT_IDENTITY)
 
+LATER = {"strategy.reparam.norm": "branches"}
+"""Keys that runs on disk do not have, with the value that they had nonetheless: what is as it was keeps its folder."""
+
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
     """The resolved configuration as plain containers; a value that is still missing stays ``"???"``."""
@@ -91,7 +94,8 @@ def _model_option(name: str) -> str:
 def identity(cfg: DictConfig | dict[str, Any]) -> dict[str, Any]:
     """All that makes two configurations different runs but for the seed: values by dotted key."""
     flat = _flat(plain(cfg) if isinstance(cfg, DictConfig) else cfg)
-    return {key: value for key, value in flat.items() if not f"{key}.".startswith(BELOW)}
+    kept = {key: value for key, value in flat.items() if not f"{key}.".startswith(BELOW)}
+    return {key: value for key, value in kept.items() if key not in LATER or value != LATER[key]}
 
 
 def _number(value: Any) -> Any:

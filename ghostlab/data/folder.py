@@ -15,7 +15,7 @@ from ghostlab.errors import UsageError
 if TYPE_CHECKING:
     from ghostlab.data.config import DataConfig
 
-__all__ = ["EXTENSIONS", "folder_sources", "scan"]
+__all__ = ["EXTENSIONS", "folder_sources", "image_files", "scan"]
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 EXPECTED = "expected train/ and val/ with a folder for each class, or such class folders alone"
@@ -41,7 +41,7 @@ def scan(root: Path, key: str) -> FileSource:
     if len(classes) < 2:
         found = f"one class folder ('{classes[0]}')" if classes else "no class folders"
         raise UsageError(f"{key}: {found} in {root}; {EXPECTED}")
-    files = [_images(root / name) for name in classes]
+    files = [image_files(root / name) for name in classes]
     for name, paths in zip(classes, files, strict=True):
         if not paths:
             raise UsageError(f"{key}: no images in the class folder {root / name}; read are {', '.join(EXTENSIONS)}")
@@ -72,7 +72,8 @@ def _one_folder(root: Path, cfg: DataConfig) -> tuple[FileSource, FileSource]:
     return images.select(train), images.select(val)
 
 
-def _images(folder: Path) -> list[str]:
+def image_files(folder: Path) -> list[str]:
+    """All image files in a folder and the folders below it, sorted."""
     return sorted(
         os.path.join(parent, name)  # noqa: PTH118 (a Path for each of a million files is slow)
         for parent, _, names in os.walk(folder, followlinks=True)

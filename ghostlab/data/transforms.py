@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from torchvision.transforms import InterpolationMode, v2
 if TYPE_CHECKING:
     from ghostlab.data.config import DataConfig
 
-__all__ = ["Chain", "Normalize", "Transform", "View", "eval_transform", "resized", "train_transform"]
+__all__ = ["Chain", "Normalize", "Transform", "View", "eval_transform", "preprocess", "resized", "train_transform"]
 
 Transform = Callable[[Any], Any]
 
@@ -73,9 +73,14 @@ def resized(cfg: DataConfig, image_size: int) -> DataConfig:
 
 def eval_transform(cfg: DataConfig) -> Chain:
     """The central ``crop_pct`` of the image's shorter side, scaled to ``test_size``, normalised."""
-    size = cfg.resolved_test_size
-    resize = v2.Resize(round(size / cfg.crop_pct), InterpolationMode(cfg.interpolation))
-    return Chain(resize, v2.CenterCrop(size), Normalize(cfg.mean, cfg.std))
+    return preprocess(cfg.preprocessing())
+
+
+def preprocess(how: Mapping[str, Any]) -> Chain:
+    """The same from what ``DataConfig.preprocessing`` gives, which travels with a deployed network."""
+    size = how["input_size"][-1]
+    resize = v2.Resize(round(size / how["crop_pct"]), InterpolationMode(how["interpolation"]))
+    return Chain(resize, v2.CenterCrop(size), Normalize(how["mean"], how["std"]))
 
 
 def _crop(cfg: DataConfig) -> list[Transform]:

@@ -12,14 +12,17 @@ import timm
 from torch import nn
 
 from ghostlab.errors import RunError, UsageError, nearest, unknown
-from ghostlab.models import fused_mbconv, registration
+from ghostlab.models import any_network, fused_mbconv, registration
 from ghostlab.models.ghostnet import GhostNet
 from ghostlab.models.options import check
 from ghostlab.models.scalable import SCALABLE
 from ghostlab.models.weights import load_weights
 from ghostlab.reparam import deployed, fuse
 
-__all__ = ["OWN", "create_model"]
+__all__ = ["ANY", "OWN", "create_model"]
+
+ANY = any_network.ghostlab_network.__name__
+"""The model of timm's registry that is any network of ``create_model``, named by its option ``base``."""
 
 OWN = tuple(name.removeprefix("ghostlab_") for name in registration.default_cfgs)
 """The names of this package's models."""

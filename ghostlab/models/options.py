@@ -8,7 +8,7 @@ from typing import Any
 
 from ghostlab.errors import UsageError
 
-__all__ = ["check", "given"]
+__all__ = ["ALLOWED", "check", "given"]
 
 ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "width": (lambda v: 0 < v < math.inf, "above 0 (GhostNets are published for 0.5, 1.0, 1.3, 1.6)"),

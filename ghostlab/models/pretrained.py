@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from ghostlab.models.official import from_official
 from ghostlab.models.runs import find_run, read_config
 from ghostlab.models.weights import head_of, put
 from ghostlab.reparam import MultiBranchConv, adopt_layout, merge_branches
+from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import sites
 from ghostlab.reparam.norms import NormPlace
 
@@ -62,7 +62,7 @@ def start_from(
     run = find_run(source)
     weights, averaged = read_weights(_weights_file(source, run))
     weights = from_official(weights)
-    trial = adopt_layout(copy.deepcopy(model), weights)
+    trial = adopt_layout(copy_of(model), weights)
     if _norms_lost(trial) > _norms_lost(model):
         fused = "a fused network, without the batch norms that training needs; give its run folder"
         raise UsageError(_difference(run, options) or fused)
@@ -95,7 +95,8 @@ def _weights_file(source: str | Path, run: Path | None) -> Path:
 
 def _norms_lost(model: nn.Module) -> int:
     """How many norms are folded away, besides those that moved into branches."""
-    return sum(isinstance(module, NormPlace) for module in model.modules()) - len(sites(model))
+    moved = sum(site.own_norms for site in sites(model).values())
+    return sum(isinstance(module, NormPlace) for module in model.modules()) - moved
 
 
 def _other_classes(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from ghostlab.errors import RunError
 from ghostlab.models.checkpoints import read_state_dict, state_dict_in
 from ghostlab.models.official import from_official
 from ghostlab.reparam import adopt_layout
+from ghostlab.reparam.copying import copy_of
 
 __all__ = ["head_of", "load_weights", "put"]
 
@@ -33,7 +33,7 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor]) ->
     else:
         name, weights = f"'{source}'", read_state_dict(source)
     weights = from_official(weights)
-    trial = adopt_layout(copy.deepcopy(model), weights)
+    trial = adopt_layout(copy_of(model), weights)
     head = _head_with_other_classes(trial, weights)
     put(trial, weights, name, head)  # a failure changes nothing
     put(adopt_layout(model, weights), weights, name, head)

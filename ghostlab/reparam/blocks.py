@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,8 +11,9 @@ import torch
 from torch import nn
 
 from ghostlab.reparam.branches import MultiBranchConv
+from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import plain_site, sites
-from ghostlab.reparam.norms import NormPlace
+from ghostlab.reparam.norms import BatchNorm, NormPlace
 from ghostlab.reparam.pairs import Pair
 
 __all__ = ["collapse", "collapse_all", "collapsible"]
@@ -50,7 +50,7 @@ def collapse_all(model: nn.Module, grown: Grown, wanted: Wanted | None = None) -
         if block is None or not _method(block):
             continue  # a block around it has taken it in
         try:
-            changed = _collapsed(copy.deepcopy(block), _inside(name, grown))
+            changed = _collapsed(copy_of(block), _inside(name, grown))
         except Exception as error:  # whatever a method of foreign code may raise
             cause = str(error).partition("\n")[0] or type(error).__name__
             failed[name] = f"{_method(block)}() of {type(block).__name__} fails: {cause}"
@@ -129,7 +129,7 @@ def _open(block: nn.Module, grown: Grown) -> list[tuple[str, nn.Module, nn.Modul
     opened: list[tuple[str, nn.Module, nn.Module]] = []
     for name, pair in grown.items():
         site, place = _at(block, name), _at(block, pair.norm)
-        if isinstance(site, MultiBranchConv) and isinstance(place, NormPlace):
+        if isinstance(site, MultiBranchConv) and isinstance(place, NormPlace | BatchNorm):
             conv, norm = plain_site(site, place)
             opened += [(name, site, conv), (pair.norm, place, norm)]
     for name, _, new in opened:

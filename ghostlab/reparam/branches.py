@@ -13,7 +13,7 @@ from ghostlab.reparam.norms import BatchNorm, affine, batch_norm_like
 from ghostlab.reparam.online import run_site
 from ghostlab.reparam.online.geometry import geometry_of
 
-__all__ = ["MultiBranchConv", "ScaleBranch", "allows_identity", "allows_scale", "resized"]
+__all__ = ["IdentityBranch", "MultiBranchConv", "ScaleBranch", "allows_identity", "allows_scale", "resized"]
 
 
 def _is_centred(conv: nn.Conv2d) -> bool:
@@ -49,9 +49,9 @@ def resized(conv: nn.Conv2d, channels: int, groups: int, bias: bool = False) -> 
 
 
 class ScaleBranch(nn.Module):
-    """The 1x1 Conv-BN branch beside a larger kernel."""
+    """The 1x1 branch beside a larger kernel, with a batch norm like ``norm`` or without one."""
 
-    def __init__(self, conv: nn.Conv2d, norm: BatchNorm) -> None:
+    def __init__(self, conv: nn.Conv2d, norm: BatchNorm | None) -> None:
         super().__init__()
         weight = conv.weight
         self.conv = nn.Conv2d(
@@ -64,13 +64,27 @@ class ScaleBranch(nn.Module):
             device=weight.device,
             dtype=weight.dtype,
         )
-        self.bn = batch_norm_like(norm, conv.out_channels)
+        self.bn = None if norm is None else batch_norm_like(norm, conv.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         # Not by the stride of the convolution: on CPUs its backward pass crashes in PyTorch (2.11 and 2.14) for large
         # channels-last images of 3 channels.
         down, across = self.conv.stride
-        return self.bn(F.conv2d(x[:, :, ::down, ::across], self.conv.weight, groups=self.conv.groups))
+        y = F.conv2d(x[:, :, ::down, ::across], self.conv.weight, groups=self.conv.groups)
+        return y if self.bn is None else self.bn(y)
+
+
+class IdentityBranch(nn.Module):
+    """The input as it is: an identity branch without a batch norm."""
+
+    present: Tensor
+
+    def __init__(self, like: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("present", torch.ones((), dtype=torch.long, device=like.device))  # for state dicts
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
 
 
 class MultiBranchConv(nn.Module):
@@ -78,7 +92,8 @@ class MultiBranchConv(nn.Module):
 
     As in RepVGG (arXiv 2101.03697), MobileOne (arXiv 2206.04040) and GhostNetV3 (arXiv 2404.11202). Maps
     (B, C_in, H, W) to (B, C_out, H', W'). The N kernels are stacked, branch after branch, in ``conv.weight``
-    (N * C_out, C_in / groups, k, k), their norms in ``bn`` (N * C_out); ``scale`` and ``identity`` may be None.
+    (N * C_out, C_in / groups, k, k), their norms in ``bn`` (N * C_out); ``scale`` and ``identity`` may be None. Where a
+    batch norm follows the sum they have none of their own (not ``own_norms``), as in QARepVGG (arXiv 2212.01593).
     ``online`` (``auto``, ``always`` or ``never``) says whether they are computed as one convolution, and does not
     change what is computed or stored.
     """
@@ -86,10 +101,16 @@ class MultiBranchConv(nn.Module):
     online = "auto"
 
     def __init__(
-        self, conv: nn.Conv2d, bn: BatchNorm, branches: int, scale: ScaleBranch | None, identity: BatchNorm | None
+        self,
+        conv: nn.Conv2d,
+        bn: BatchNorm,
+        branches: int,
+        scale: ScaleBranch | None,
+        identity: BatchNorm | IdentityBranch | None,
+        own_norms: bool = True,
     ) -> None:
         super().__init__()
-        self.conv, self.bn, self.branches = conv, bn, branches
+        self.conv, self.bn, self.branches, self.own_norms = conv, bn, branches, own_norms
         self.scale, self.identity = scale, identity
         self.out_channels = conv.out_channels // branches
         self.groups = conv.groups // branches if conv.groups > 1 else 1
@@ -99,12 +120,18 @@ class MultiBranchConv(nn.Module):
         self.geometry = geometry_of(conv, self.groups)
 
     @classmethod
-    def from_conv(cls, conv: nn.Conv2d, norm: BatchNorm, branches: int, scale: bool, identity: bool) -> Self:
+    def from_conv(
+        cls, conv: nn.Conv2d, norm: BatchNorm, branches: int, scale: bool, identity: bool, own_norms: bool = True
+    ) -> Self:
         """Fresh branches with the geometry of ``conv`` and the settings of ``norm``.
 
         Each kernel is initialised as ``conv`` itself is when new. ``scale`` and ``identity`` ask for those branches
-        where they are legal. A bias of ``conv`` is dropped: the norms of the branches cancel it.
+        where they are legal; ``own_norms`` gives them batch norms of their own. A bias of ``conv`` is dropped: the
+        norms of the branches cancel it.
         """
+        bare: BatchNorm | IdentityBranch | None = None
+        if identity and allows_identity(conv):
+            bare = batch_norm_like(norm, conv.in_channels) if own_norms else IdentityBranch(conv.weight)
         groups = conv.groups * branches if conv.groups > 1 else 1
         stacked = resized(conv, conv.out_channels * branches, groups)
         stacked.reset_parameters()
@@ -112,8 +139,9 @@ class MultiBranchConv(nn.Module):
             stacked,
             batch_norm_like(norm, conv.out_channels * branches),
             branches,
-            ScaleBranch(conv, norm) if scale and allows_scale(conv) else None,
-            batch_norm_like(norm, conv.in_channels) if identity and allows_identity(conv) else None,
+            ScaleBranch(conv, norm if own_norms else None) if scale and allows_scale(conv) else None,
+            bare,
+            own_norms,
         )
         return site.train(norm.training)
 
@@ -123,7 +151,7 @@ class MultiBranchConv(nn.Module):
     def norms(self) -> list[BatchNorm]:
         """The norms of all branches: those of the N kernels as one, then that of the 1x1 branch and the bare one."""
         scale = None if self.scale is None else self.scale.bn
-        return [norm for norm in (self.bn, scale, self.identity) if norm is not None]
+        return [norm for norm in (self.bn, scale, self.identity) if isinstance(norm, BatchNorm)]
 
     def branch_sum(self, x: Tensor) -> Tensor:
         """The output computed branch by branch: the textbook form, and the reference of every other."""
@@ -167,12 +195,19 @@ class MultiBranchConv(nn.Module):
         bias = shift.unflatten(0, (self.branches, self.out_channels)).sum(0)
         centre = weight[:, :, self.kernel_size[0] // 2, self.kernel_size[1] // 2]
         if self.scale is not None:
-            factor, shift = affine(self.scale.bn)
+            factor, shift = _affine(self.scale.bn, self.out_channels)
             centre += factor.view(-1, 1) * self.scale.conv.weight.detach().cpu().double()[:, :, 0, 0]
             bias += shift
         if self.identity is not None:
-            factor, shift = affine(self.identity)
+            norm = None if isinstance(self.identity, IdentityBranch) else self.identity
+            factor, shift = _affine(norm, self.out_channels)
             channel = torch.arange(self.out_channels)
             centre[channel, channel % weight.shape[1]] += factor
             bias += shift
         return weight, bias
+
+
+def _affine(norm: BatchNorm | None, channels: int) -> tuple[Tensor, Tensor]:
+    """As ``affine``; without a norm a branch is what it is."""
+    unchanged = torch.ones(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
+    return unchanged if norm is None else affine(norm)

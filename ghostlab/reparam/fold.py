@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,7 +45,10 @@ def fold_sites(model: nn.Module) -> None:
 
 
 def fold_norms(model: nn.Module, found: Survey) -> None:
-    """Replace every layer of ``found`` and its norm by one layer with bias; in place, and as ``fold_sites`` does."""
+    """Replace every layer of ``found`` and its norm by one layer with bias; in place, and as ``fold_sites`` does.
+
+    A layer may be a multi-branch convolution with a norm after its sum: its branches are folded with it.
+    """
     for pair in (*found.pairs, *found.after_linear):
         layer, norm = pair.of(model)
         model.set_submodule(pair.conv, _filled(renewed(layer), *fold_pair(layer, norm)))
@@ -55,7 +59,7 @@ def fold_norms(model: nn.Module, found: Survey) -> None:
         model.set_submodule(pair.norm, NormPlace(norm))
 
 
-def fold_pair(layer: nn.Conv2d | nn.Linear, norm: BatchNorm) -> tuple[Tensor, Tensor]:
+def fold_pair(layer: nn.Conv2d | nn.Linear | MultiBranchConv, norm: BatchNorm) -> tuple[Tensor, Tensor]:
     """Weight and bias that compute ``norm(layer(x))`` in evaluation, in float64 on the CPU."""
     factor, shift = affine(norm)
     weight, bias = _values(layer)
@@ -72,15 +76,21 @@ def _fold_before(layer: nn.Conv2d | nn.Linear, norm: BatchNorm) -> tuple[Tensor,
     return (grouped * factor).view_as(weight), bias + (grouped * shift).sum((2, 3)).flatten()
 
 
-def _values(layer: nn.Conv2d | nn.Linear) -> tuple[Tensor, Tensor]:
+def _values(layer: nn.Conv2d | nn.Linear | MultiBranchConv) -> tuple[Tensor, Tensor]:
+    if isinstance(layer, MultiBranchConv):
+        return layer.fold()
     weight = layer.weight.detach().cpu().double()
     return weight, weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().cpu().double()
 
 
-def renewed(layer: nn.Conv2d | nn.Linear, bias: bool = True) -> nn.Conv2d | nn.Linear:
-    """A layer like ``layer`` with fresh weights, with or without a bias."""
-    if isinstance(layer, nn.Conv2d):
-        conv = resized(layer, layer.out_channels, layer.groups, bias)
+def renewed(layer: nn.Conv2d | nn.Linear | MultiBranchConv, bias: bool = True) -> nn.Conv2d | nn.Linear:
+    """A layer like ``layer``, without branches, with fresh weights, with or without a bias."""
+    if isinstance(layer, nn.Conv2d | MultiBranchConv):
+        conv = (
+            resized(layer, layer.out_channels, layer.groups, bias)
+            if isinstance(layer, nn.Conv2d)
+            else layer.single(bias)
+        )
         conv.reset_parameters()
         return conv
     like = layer.weight
@@ -106,14 +116,15 @@ def plain(model: nn.Module) -> nn.Module:
     return model
 
 
-def plain_site(site: MultiBranchConv, place: NormPlace) -> tuple[nn.Conv2d, BatchNorm]:
-    """One convolution and one batch norm that compute in evaluation what ``site`` and ``place`` do."""
+def plain_site(site: MultiBranchConv, place: NormPlace | BatchNorm) -> tuple[nn.Conv2d, BatchNorm]:
+    """A convolution and a batch norm that compute in evaluation what ``site`` and what follows it do."""
     weight, bias = site.fold()
     conv = site.single()
-    norm = place.restore(conv.weight)
+    norm = place.restore(conv.weight) if isinstance(place, NormPlace) else copy.deepcopy(place)
     assert norm.running_mean is not None and norm.running_var is not None
     with torch.no_grad():
         conv.weight.copy_(weight)
-        norm.running_mean.copy_(-bias)
-        norm.running_var.fill_(1 - norm.eps)
+        if isinstance(place, NormPlace):
+            norm.running_var.fill_(1 - norm.eps)
+        norm.running_mean.sub_(bias.to(norm.running_mean))
     return conv, norm

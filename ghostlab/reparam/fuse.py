@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from ghostlab.errors import RunError
 from ghostlab.reparam.branches import MultiBranchConv
+from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import computing, sites
 from ghostlab.reparam.plan import Plan, apply, plan
 from ghostlab.reparam.proof import Comparison, compare
@@ -69,7 +70,7 @@ def fuse(model: nn.Module, example_input: Tensor | None = None) -> tuple[nn.Modu
     """
     model = getattr(model, "_orig_mod", model)  # a compiled model holds the real one there
     images = default_input(model) if example_input is None else example_input
-    found, grown = _plan(model, images), list(sites(model).values())
+    found, grown = _plan(model, images), sites(model)
     shape = (max(2, len(images)), *images.shape[1:])  # two, so that each channel has a variance on a 1x1 map
     with computing(model, "never"):  # proven against the branches themselves
         proof = compare(model, lambda copied: apply(copied, found), shape)
@@ -77,7 +78,7 @@ def fuse(model: nn.Module, example_input: Tensor | None = None) -> tuple[nn.Modu
         _check(comparison)
     for name, reason in found.left:
         logger.warning("%s is not folded: %s", name, reason)
-    return apply(copy.deepcopy(model).eval(), found), _report(found, grown, proof)
+    return apply(copy_of(model).eval(), found), _report(found, grown, proof)
 
 
 def deployed(model: nn.Module, example_input: Tensor | None = None) -> nn.Module:
@@ -87,7 +88,7 @@ def deployed(model: nn.Module, example_input: Tensor | None = None) -> nn.Module
     is nothing to fold.
     """
     images = default_input(model) if example_input is None else example_input
-    return apply(copy.deepcopy(model), _plan(model, images))
+    return apply(copy_of(model), _plan(model, images))
 
 
 def _plan(model: nn.Module, images: Tensor) -> Plan:
@@ -97,13 +98,13 @@ def _plan(model: nn.Module, images: Tensor) -> Plan:
     return found
 
 
-def _report(found: Plan, grown: list[MultiBranchConv], proof: list[Comparison]) -> FuseReport:
+def _report(found: Plan, grown: Mapping[str, MultiBranchConv], proof: list[Comparison]) -> FuseReport:
     return FuseReport(
         grown=len(grown),
-        branches=sum(site.branches for site in grown),
-        scales=sum(site.scale is not None for site in grown),
-        identities=sum(site.identity is not None for site in grown),
-        plain=len(found.norms.pairs),
+        branches=sum(site.branches for site in grown.values()),
+        scales=sum(site.scale is not None for site in grown.values()),
+        identities=sum(site.identity is not None for site in grown.values()),
+        plain=sum(pair.conv not in grown for pair in found.norms.pairs),
         left=found.left,
         difference64=max(comparison.float64 for comparison in proof),
         difference32=max(comparison.float32 for comparison in proof),

@@ -15,12 +15,15 @@ from ghostlab.reparam.norms import BatchNorm, NormPlace
 from ghostlab.reparam.online import MODES
 from ghostlab.reparam.pairs import Pair, find_pairs
 
-__all__ = ["INITS", "grow_pair", "reparameterize"]
+__all__ = ["INITS", "NORMS", "grow_pair", "reparameterize"]
 
 logger = logging.getLogger(__name__)
 
 INITS = ("fresh", "preserve")
 """How branches may begin: all with new weights, or so that the model computes what it did."""
+
+NORMS = ("branches", "sum")
+"""Where batch norms are: one in every branch, or one after the sum and others in the branches of full kernels only."""
 
 
 def reparameterize(
@@ -33,6 +36,7 @@ def reparameterize(
     example_input: Tensor | None = None,
     init: str = "fresh",
     online: str = "auto",
+    norm: str = "branches",
 ) -> nn.Module:
     """Give the Conv-BN pairs of ``model`` ``branches`` parallel Conv-BN branches each; in place, and returned.
 
@@ -42,11 +46,15 @@ def reparameterize(
     start with new weights. With ``init="preserve"`` the model computes what it did, in training and in evaluation: the
     first branch of each takes kernel and norm over, the others have new kernels and norms whose weight is 0 at first.
 
+    With ``norm="sum"`` the pair's own batch norm stays where it is, after the sum, and the 1x1 and identity branches
+    have none, as QARepVGG (arXiv 2212.01593) proposes for INT8. To preserve is then to leave
+    out the identity, which nothing could silence; in training the outputs are the former ones but for the norm's eps.
+
     ``online`` says how the branches are computed in training: "never" one by one, "always" as one convolution that
     gives the same outputs, gradients and statistics, "auto" whichever is faster for a layer.
 
-    Raises ``UsageError`` for ``branches`` below 1, for another ``init`` or ``online``, when no pair is eligible, and
-    when the norm of one to preserve has no weight; the model is then what it was.
+    Raises ``UsageError`` for ``branches`` below 1, for another ``init``, ``online`` or ``norm``, when no pair is
+    eligible, and when the norm of one to preserve has no weight; the model is then what it was.
     """
     if not isinstance(branches, int) or branches < 1:
         raise UsageError(f"branches={branches}: must be a whole number of at least 1")
@@ -54,6 +62,8 @@ def reparameterize(
         raise UsageError(f"init={init}: {unknown('init', str(init), INITS)}")
     if online not in MODES:
         raise UsageError(f"online={online}: {unknown('mode', str(online), MODES)}")
+    if norm not in NORMS:
+        raise UsageError(f"norm={norm}: {unknown('norm', str(norm), NORMS)}")
     rule = getattr(model, "reparam_include", ("*",)) if include is None else include
     eligible = [pair for pair in find_pairs(model, example_input) if _can_grow(model, pair)]
     chosen = [pair for pair in eligible if _matches(pair.conv, rule) and not _matches(pair.conv, exclude)]
@@ -68,7 +78,7 @@ def reparameterize(
     if init == "preserve":
         _require_weights(model, chosen)
     for pair in chosen:
-        grow_pair(model, pair, branches, scale, identity, init)
+        grow_pair(model, pair, branches, scale, identity, init, norm)
     for site in model.modules():
         if isinstance(site, MultiBranchConv):
             site.online = online
@@ -76,24 +86,48 @@ def reparameterize(
     return model
 
 
-def grow_pair(model: nn.Module, pair: Pair, branches: int, scale: bool, identity: bool, init: str = "fresh") -> None:
-    """Replace one pair of ``model`` by a multi-branch convolution and the place of the norm; in place."""
-    conv, norm = pair.of(model)
-    site = MultiBranchConv.from_conv(conv, norm, branches, scale, identity)
+def grow_pair(
+    model: nn.Module,
+    pair: Pair,
+    branches: int,
+    scale: bool,
+    identity: bool,
+    init: str = "fresh",
+    norm: str = "branches",
+) -> None:
+    """Replace one pair of ``model`` by a multi-branch convolution and the norm or its place; in place."""
+    conv, old = pair.of(model)
+    own_norms = norm == "branches"
+    identity = identity and (own_norms or init == "fresh")
+    site = MultiBranchConv.from_conv(conv, old, branches, scale, identity, own_norms)
     if init == "preserve":
-        _preserve(site, conv, norm)
+        _preserve(site, conv, old)
+        if not own_norms:
+            _pass_through(site, old)
+    elif not own_norms:
+        old.reset_parameters()
     model.set_submodule(pair.conv, site)
-    model.set_submodule(pair.norm, NormPlace(norm))
+    if own_norms:
+        model.set_submodule(pair.norm, NormPlace(old))
+
+
+@torch.no_grad()
+def _pass_through(site: MultiBranchConv, norm: BatchNorm) -> None:
+    """Let the first branch, which has the statistics of ``norm``, give it what the convolution alone gave it."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    first = slice(site.out_channels)
+    site.bn.weight[first] = (norm.running_var + norm.eps).sqrt()
+    site.bn.bias[first] = norm.running_mean
+    if site.scale is not None:
+        site.scale.conv.weight.zero_()
 
 
 @torch.no_grad()
 def _preserve(site: MultiBranchConv, conv: nn.Conv2d, norm: BatchNorm) -> None:
     """Let the first branch be ``conv`` and ``norm``, and the others add nothing until their weights have moved."""
-    norms = [site.bn, *(module for part in (site.scale, site.identity) if part for module in part.modules())]
-    for module in norms:
-        if isinstance(module, BatchNorm):
-            module.weight.zero_()
-            module.bias.zero_()
+    for module in site.norms():
+        module.weight.zero_()
+        module.bias.zero_()
     first = slice(site.out_channels)
     site.conv.weight[first] = conv.weight
     for name in ("weight", "bias", "running_mean", "running_var"):

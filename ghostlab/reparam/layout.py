@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from ghostlab.reparam.blocks import collapse_all
 from ghostlab.reparam.branches import MultiBranchConv
+from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import plain, renewed
 from ghostlab.reparam.norms import BatchNorm, NormPlace
 from ghostlab.reparam.pairs import Pair, survey
@@ -20,9 +20,16 @@ from ghostlab.reparam.plan import grown_pairs
 __all__ = ["adopt_layout"]
 
 
+MARKS = ("running_mean", "scale.conv.weight", "identity.present")
+"""Ends of the keys in which any two forms of a model differ, by their presence or the shape of their values."""
+
+
 @dataclass(frozen=True)
 class _Form:
-    """The form of one Conv-BN site: grown (``branches`` > 0), plain (a norm at its own place) or deployed (neither)."""
+    """The form of one Conv-BN site: grown (``branches`` > 0), plain (a norm at its own place) or deployed (neither).
+
+    A grown one may have a norm at its own place, after the sum of its branches.
+    """
 
     norm: bool
     branches: int = 0
@@ -35,18 +42,19 @@ def adopt_layout(model: nn.Module, state_dict: Mapping[str, Tensor], example_inp
     """Change each Conv-BN site of ``model`` to the form that ``state_dict`` (of our own names) has; in place.
 
     A site is *grown* when there is ``<conv>.conv.weight`` (its shape gives the number of branches, the keys give scale
-    and identity branches), *plain* when there is ``<conv>.weight`` and ``<norm>.running_mean``, *deployed* when there
-    is ``<conv>.weight`` and ``<conv>.bias`` but nothing of the norm. Any form can become any other; only blocks that
-    collapse by a method of their own (``collapsible``) cannot be opened again. What is new has fresh weights: load
-    ``state_dict`` next. A site without the keys of a form is left, and loading will name its keys. Only when some form
-    differs, the model runs once on ``example_input``, as in ``find_pairs``.
+    and identity branches, and whether there is a norm after the sum), *plain* when there is ``<conv>.weight`` and
+    ``<norm>.running_mean``, *deployed* when there is ``<conv>.weight`` and ``<conv>.bias`` but nothing of the norm. Any
+    form can become any other; only blocks that collapse by a method of their own (``collapsible``) cannot be opened
+    again. What is new has fresh weights: load ``state_dict`` next. A site without the keys of a form is left, and
+    loading will name its keys. Only when some form differs, the model runs once on ``example_input``, as in
+    ``find_pairs``.
     """
     present = model.state_dict()
-    if _statistics(present) == _statistics(state_dict):
+    if _marks(present) == _marks(state_dict):
         return model
     keys = state_dict.keys()
     collapse_all(model, grown_pairs(model, example_input), lambda lost, new: new <= keys and not lost & keys)
-    bare = plain(copy.deepcopy(model))
+    bare = plain(copy_of(model))
     found = survey(bare, example_input)
     for pair in found.pairs:
         channels = pair.of(bare)[0].out_channels
@@ -58,9 +66,8 @@ def adopt_layout(model: nn.Module, state_dict: Mapping[str, Tensor], example_inp
     return model
 
 
-def _statistics(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    """The shapes of all running means: in these any two forms of a model differ."""
-    return {key: value.shape for key, value in state.items() if key.endswith("running_mean")}
+def _marks(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in state.items() if key.endswith(MARKS)}
 
 
 def _form(pair: Pair, state: Mapping[str, Tensor], channels: int) -> _Form | None:
@@ -68,8 +75,8 @@ def _form(pair: Pair, state: Mapping[str, Tensor], channels: int) -> _Form | Non
     conv, norm, bias = pair.conv, f"{pair.norm}.running_mean" in state, f"{pair.conv}.bias" in state
     if f"{conv}.conv.weight" in state:
         branches = max(1, len(state[f"{conv}.conv.weight"]) // channels)
-        extra = (f"{conv}.scale.conv.weight" in state, f"{conv}.identity.running_mean" in state)
-        return _Form(norm, branches, *extra)
+        identity = f"{conv}.identity.{'present' if norm else 'running_mean'}" in state
+        return _Form(norm, branches, f"{conv}.scale.conv.weight" in state, identity)
     return _Form(norm, bias=bias) if f"{conv}.weight" in state and (norm or bias) else None
 
 
@@ -79,7 +86,7 @@ def _change(model: nn.Module, pair: Pair, form: _Form) -> None:
     norm = place.restore(conv.weight) if isinstance(place, NormPlace) else cast(BatchNorm, place)
     new: nn.Module
     if form.branches:
-        new = MultiBranchConv.from_conv(conv, norm, form.branches, form.scale, form.identity)
+        new = MultiBranchConv.from_conv(conv, norm, form.branches, form.scale, form.identity, not form.norm)
     else:
         new = renewed(conv, form.bias)
     model.set_submodule(pair.conv, new.train(old.training))

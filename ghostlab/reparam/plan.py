@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from ghostlab.reparam.blocks import collapse, collapse_all, collapsible
+from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import fold_norms, fold_sites, plain, sites
 from ghostlab.reparam.pairs import Pair, Survey, survey
 
@@ -16,7 +16,7 @@ __all__ = ["Plan", "apply", "grown_pairs", "plan"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is folded, in this order: blocks with a method of their own, branches, batch norms."""
+    """What is folded, in this order: blocks with a method of their own, batch norms, the other branches."""
 
     blocks: tuple[str, ...]
     grown: dict[str, Pair]
@@ -31,9 +31,10 @@ class Plan:
 
 def plan(model: nn.Module, example_input: Tensor | None = None) -> Plan:
     """What there is to fold in ``model``, which stays as it is; it runs once, as in ``find_pairs``."""
-    copied = copy.deepcopy(model)
+    copied = copy_of(model)
     grown = grown_pairs(copied, example_input)
     blocks, failed = collapse_all(copied, grown)
+    fold_sites(copied)  # what is left of one whose norm follows the sum of its branches is a pair
     norms = survey(copied, example_input)
     return Plan(tuple(blocks), grown, norms, tuple((name, _why(name, reason, failed)) for name, reason in norms.left))
 
@@ -41,8 +42,8 @@ def plan(model: nn.Module, example_input: Tensor | None = None) -> Plan:
 def apply(model: nn.Module, planned: Plan) -> nn.Module:
     """Fold in ``model``, or in a copy of it in any precision, what ``planned`` lists; in place, and returned."""
     collapse(model, planned.blocks, planned.grown)
-    fold_sites(model)
     fold_norms(model, planned.norms)
+    fold_sites(model)
     return model
 
 
@@ -52,7 +53,7 @@ def grown_pairs(model: nn.Module, example_input: Tensor | None) -> dict[str, Pai
     inside = [name for name in sites(model) if name.startswith(blocks)]
     if not inside:
         return {}
-    pairs = survey(plain(copy.deepcopy(model)), example_input).pairs
+    pairs = survey(plain(copy_of(model)), example_input).pairs
     return {pair.conv: pair for pair in pairs if pair.conv in inside}
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
+
+from ghostlab.reparam.copying import copy_of
 
 __all__ = ["Comparison", "compare", "randomize"]
 
@@ -32,12 +33,12 @@ def compare(model: nn.Module, fold: Callable[[nn.Module], object], shape: tuple[
     """
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(shape, dtype=torch.float64, generator=generator)
-    own = copy.deepcopy(model).cpu().double().eval()
-    return [_compare(values, fold, images) for values in (randomize(copy.deepcopy(own), images, generator), own)]
+    own = copy_of(model).cpu().double().eval()
+    return [_compare(values, fold, images) for values in (randomize(copy_of(own), images, generator), own)]
 
 
 def _compare(model: nn.Module, fold: Callable[[nn.Module], object], images: Tensor) -> Comparison:
-    folded = copy.deepcopy(model)
+    folded = copy_of(model)
     fold(folded)
     exact, exact_folded = _outputs(model, images), _outputs(folded, images)
     single, single_folded = _outputs(model.float(), images.float()), _outputs(folded.float(), images.float())

@@ -6,7 +6,6 @@ Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging" (19
 
 from __future__ import annotations
 
-import copy
 import logging
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from ghostlab.errors import RunError, UsageError
+from ghostlab.reparam.copying import copy_of
 from ghostlab.strategies.base import Services, Strategy, Task
 from ghostlab.strategies.checks import within
 
@@ -72,7 +72,7 @@ class EmaCallback(Callback):
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         if stage == "fit":
-            self._averaged = copy.deepcopy(pl_module.model).requires_grad_(False).eval()
+            self._averaged = copy_of(pl_module.model).requires_grad_(False).eval()
             pl_module.evaluated["ema"] = self._averaged
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,8 +1,8 @@
 """Structural re-parameterization: convolutions train as several parallel branches and are deployed as one.
 
 The plain functions are ``ghostlab.reparam.reparameterize`` and ``ghostlab.reparam.fuse``. Sources: RepVGG
-(https://arxiv.org/abs/2101.03697), MobileOne (https://arxiv.org/abs/2206.04040) and, for GhostNet, GhostNetV3
-(https://arxiv.org/abs/2404.11202).
+(https://arxiv.org/abs/2101.03697), MobileOne (https://arxiv.org/abs/2206.04040), for GhostNet GhostNetV3
+(https://arxiv.org/abs/2404.11202) and, for a norm after the sum, QARepVGG (https://arxiv.org/abs/2212.01593).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 
 from ghostlab.reparam import MultiBranchConv, reparameterize
-from ghostlab.reparam.grow import INITS
+from ghostlab.reparam.grow import INITS, NORMS
 from ghostlab.reparam.online import MODES, model_paths
 from ghostlab.reparam.trace import default_input
 from ghostlab.strategies.base import Strategy, Task
@@ -35,6 +35,8 @@ class Reparam(Strategy):
     ``init`` says how the branches begin: "fresh" with new random weights, whatever weights the model had, "preserve" so
     that the model computes what it did, "auto" with what a model that came with weights or without them needs.
     ``online`` says how branches are computed: "never" one by one, "always" as one convolution, "auto" the faster way.
+    ``norm`` says where batch norms are: in all "branches", or after their "sum", with none in the 1x1 and identity
+    branches, for networks that will be quantized.
     """
 
     name = "reparam"
@@ -45,11 +47,13 @@ class Reparam(Strategy):
     exclude: list[str] | None = None
     init: str = "auto"
     online: str = "auto"
+    norm: str = "branches"
 
     def __post_init__(self) -> None:
         at_least_one("strategy.reparam.branches", self.branches)
         one_of("strategy.reparam.init", self.init, ("auto", *INITS))
         one_of("strategy.reparam.online", self.online, MODES)
+        one_of("strategy.reparam.norm", self.norm, NORMS)
         self._grown = ""
 
     def change_model(self, model: nn.Module, task: Task) -> nn.Module:
@@ -66,6 +70,7 @@ class Reparam(Strategy):
             example_input=example,
             init=init,
             online=self.online,
+            norm=self.norm,
         )
         convs = sum(isinstance(module, MultiBranchConv) for module in model.modules())
         params = sum(parameter.numel() for parameter in model.parameters())
@@ -77,7 +82,8 @@ class Reparam(Strategy):
         return [PathReport()] if self.online != "never" else []
 
     def describe(self) -> str:
-        return f"N={self.branches}{self._grown}"
+        after = ", a batch norm after the sum," if self.norm == "sum" else ""
+        return f"N={self.branches}{after}{self._grown}"
 
 
 class PathReport(Callback):

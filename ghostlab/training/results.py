@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import platform
 from pathlib import Path
 from statistics import harmonic_mean
@@ -17,6 +16,7 @@ from torch import nn
 from ghostlab import __version__
 from ghostlab.files import write_file
 from ghostlab.models import count
+from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.plan import apply, plan
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.classifier import Classifier
@@ -91,7 +91,7 @@ def draw_curves(history: History, terms: list[str], title: str, file: Path) -> N
 
 def _deployed(model: nn.Module, image_size: int) -> nn.Module:
     """The network that ``tools/fuse.py`` makes, without its proof: only its size is wanted."""
-    copied = copy.deepcopy(model).cpu().float()
+    copied = copy_of(model).cpu().float()
     return apply(copied, plan(copied, torch.zeros(1, 3, image_size, image_size)))
 
 

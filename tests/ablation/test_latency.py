@@ -23,7 +23,9 @@ def measured(contestants: Sequence[Deployable], conditions: Conditions) -> list[
     """In place of minutes of measuring: as many milliseconds as the contestant's place."""
     assert conditions.batches == (1,)
     times = [Times(1, [], 0, k / 1e3, 0, 0, 1, 1, 1) for k in range(1, len(contestants) + 1)]
-    return [Row(one.name, "fused", 32, 1, 1, 0, [own]) for one, own in zip(contestants, times, strict=True)]
+    return [
+        Row(one.name, "eager", 1, "lean", 32, 1, 1, 0, 0, [own]) for one, own in zip(contestants, times, strict=True)
+    ]
 
 
 def test_each_network_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from pytest import param
 from torch import nn
 
 from ghostlab.benchmarks.deployables import Ready, deployable
+from ghostlab.deploy.lean import LeanGhostNet
 from ghostlab.errors import UsageError
 from ghostlab.models import count, create_model
 from ghostlab.models.runs import open_run
@@ -22,16 +23,31 @@ def batch_norms(ready: Ready) -> int:
     return sum(isinstance(module, nn.BatchNorm2d) for module in ready.call.modules())
 
 
-@pytest.mark.parametrize("name", ["ghostnetv3:width=0.1", "mobileone_s0", "test_efficientnet"])
+@pytest.mark.parametrize("name", ["mobileone_s0", "test_efficientnet"])
 def test_a_model_is_fused_before_it_is_measured(name: str) -> None:
     one = deployable(name)
     ready = one.prepare()
-    assert one.name == name
+    assert (one.name, one.runtime, one.top1) == (name, "eager", None)
     assert ready.form == "fused"
     assert batch_norms(ready) == 0
     assert not ready.call.training
     assert ready.params == sum(parameter.numel() for parameter in ready.call.parameters())
+    assert ready.load > 0
     assert ready.call(torch.zeros(1, 3, ready.image_size, ready.image_size)).shape == (1, 1000)
+
+
+def test_a_ghostnet_is_lean_and_has_the_counts_of_the_folded_network() -> None:
+    ready = deployable("ghostnetv3:width=0.1", image_size=33).prepare()
+    assert isinstance(ready.call, LeanGhostNet)
+    assert ready.form == "lean"
+    assert (ready.params, ready.macs) == count(create_model("ghostnetv3", width=0.1, layout="deployed"), 33)
+
+
+def test_timm_may_fold_a_model_itself() -> None:
+    ready = deployable("ghostnetv3_050:folded_by=timm", image_size=64).prepare()
+    assert (ready.form, batch_norms(ready)) == ("by timm", 54)
+    with pytest.raises(UsageError, match="folded_by=nobody; allowed: ghostlab, timm"):
+        deployable("ghostnetv3_050:folded_by=nobody")
 
 
 def test_options_follow_a_colon() -> None:
@@ -54,13 +70,16 @@ def test_a_run_is_fused_with_its_weights_and_has_the_size_of_its_images(tmp_path
     data = {"name": "digits", "num_classes": 4, "image_size": 64, "test_size": 96}
     (folder / "config.yaml").write_text(yaml.safe_dump({"model": {"name": "test_efficientnet"}, "data": data}))
     torch.save({"state_dict": model.state_dict()}, folder / "checkpoints" / "last.ckpt")
+    (folder / "result.json").write_text('{"top1": 61.5}')
     one = deployable(str(folder))
     ready = one.prepare()
     images = torch.randn(2, 3, 96, 96)
-    assert (one.name, ready.form, ready.image_size) == ("data/model/reparam/seed0", "fused", 96)
+    assert (one.name, one.top1) == ("data/model/reparam/seed0", 61.5)
+    assert (ready.form, ready.image_size) == ("fused", 96)
     assert (ready.params, ready.macs) == count(fuse(open_run(folder)[0])[0], 96)
     torch.testing.assert_close(ready.call(images), model(images), rtol=1e-4, atol=1e-4)
-    assert deployable(str(folder / "checkpoints" / "last.ckpt")).name == "data/model/reparam/seed0/last.ckpt"
+    checkpoint = deployable(str(folder / "checkpoints" / "last.ckpt"))
+    assert (checkpoint.name, checkpoint.top1) == ("data/model/reparam/seed0/last.ckpt", None)
 
 
 @pytest.mark.parametrize(

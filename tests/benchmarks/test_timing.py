@@ -28,7 +28,7 @@ class Sleeper:
 
 
 def ready(seconds: float, late: float = 0) -> Ready:
-    return Ready(Sleeper(seconds, late), "fused", 8, 10, 100)
+    return Ready(Sleeper(seconds, late), "fused", 8, 10, 100, load=0.25)
 
 
 def test_contestants_are_measured_against_the_first_of_each_round() -> None:
@@ -37,10 +37,11 @@ def test_contestants_are_measured_against_the_first_of_each_round() -> None:
         for name, arguments in {"slow": (0.04, 0.5), "fast": (0.01,)}.items()
     )
     rows = measure([slow, fast], Conditions(batches=(1, 2), threads=1, rounds=5))
-    assert [(row.name, row.form, row.image_size, row.params, row.macs) for row in rows] == [
-        ("slow", "fused", 8, 10, 100),
-        ("fast", "fused", 8, 10, 100),
+    assert [(row.name, row.runtime, row.threads, row.form, row.image_size) for row in rows] == [
+        ("slow", "eager", 1, "fused", 8),
+        ("fast", "eager", 1, "fused", 8),
     ]
+    assert {(row.params, row.macs, row.load) for row in rows} == {(10, 100, 0.25)}
     assert rows[0].first_call >= 0.54 > rows[1].first_call
     for k, batch in enumerate((1, 2)):
         first, second = (row.times[k] for row in rows)

@@ -35,7 +35,6 @@ def check_refused(command: Command, arguments: Sequence[str], line: str, folder:
     ("arguments", "line"),
     [
         param(["strategy=repram"], "no strategy 'repram'; did you mean 'reparam'?", id="while-composing"),
-        param(["data.batch_size=5000"], "data.batch_size=5000", id="before-training"),
         param(["-m", "strategy=kd,kd+ema", "strategy.kd.alpha=0.5,2"], "strategy.kd.alpha=2", id="sweep"),
     ],
 )
@@ -54,6 +53,7 @@ def test_a_process_ends_with_one_line_and_exit_2(
             id="strategy-joined",
         ),
         param(["strategy=kd+kd"], "'kd' is named twice", id="strategy-twice"),
+        param(["data.batch_size=5000"], "data.batch_size=5000", id="before-training"),
         param(["strategy=cosine+step"], "'cosine' and 'step' exclude each other", id="strategy-excluded"),
         param(["strategy=kd", "+strategy=ema"], "strategies are joined by '+'", id="strategy-added"),
         param(["+strategy.kd.alpha=0.3", "strategy=reparam"], "choose it by name", id="strategy-half"),

@@ -66,20 +66,40 @@ def test_a_teacher_is_measured_live_and_cached(call: Command, tmp_path: Path) ->
     assert found["overrides"] == overrides
 
 
-def test_latency_is_measured_and_written(command: Command, tmp_path: Path) -> None:
+def test_latency_is_measured_and_written(call: Command, tmp_path: Path) -> None:
     small = ["--repeats", "2", "--batch", "1", "2", "--image-size", "32"]
-    done = command("tools/benchmark.py", "latency", "ghostnetv2:width=0.1", *small)
+    done = call("tools/benchmark.py", "latency", "ghostnetv2:width=0.1", *small)
     assert done.returncode == 0, done.stderr
     assert "written to outputs/benchmarks/latency.json and outputs/benchmarks/latency.png" in done.stdout
-    assert "ghostnetv2:width=0.1 │ fused │ 32 │" in done.stdout
+    assert "ghostnetv2:width=0.1 │ lean │ 32 │" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     found = json.loads((tmp_path / "outputs/benchmarks/latency.json").read_text())
-    assert found["conditions"] == {"batches": [1, 2], "threads": 1, "rounds": 2}
-    assert [row["name"] for row in found["rows"]] == ["ghostnetv2:width=0.1"]
+    assert found["conditions"] == {"batches": [1, 2], "threads": [1], "rounds": 2}
+    rows = [(row["name"], row["runtime"], row["threads"], row["top1"]) for row in found["rows"]]
+    assert rows == [("ghostnetv2:width=0.1", "eager", 1, None)]
+    assert all(row["load"] > 0 < row["first_call"] for row in found["rows"])
     times = found["rows"][0]["times"]
     assert [one["batch"] for one in times] == [1, 2]
     assert all(len(one["seconds"]) == 2 and min(one["seconds"]) > 0 for one in times)
     assert (tmp_path / "outputs/benchmarks/latency.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["test_resnet", "--threads", "two"], "--threads two: numbers from 1, or all"),
+        (["test_resnet", "--threads", "1", "0"], "--threads 0: must be at least 1"),
+        (["test_resnet", "--runtime", "eagre"], "--runtime eagre: no runtime 'eagre'; did you mean 'eager'?"),
+        (["test_resnet", "--accuracy"], "--accuracy: top-1 is known of finished runs"),
+        (["none.onnx"], "'none.onnx': no such file"),
+    ],
+)
+def test_a_wrong_contest_is_refused(call: Command, tmp_path: Path, arguments: list[str], line: str) -> None:
+    done = call("tools/benchmark.py", "latency", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_that_fails_is_said_in_one_line(command: Command, tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ghostlab.config import compose
-from ghostlab.training.run import run
 from tests.conftest import Command
+from tests.runs import trained_run
 
 QUICK = [
     "data.image_size=32",
@@ -23,10 +22,7 @@ QUICK = [
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    outputs = tmp_path_factory.mktemp("outputs")
-    run(compose([*QUICK, f"outputs={outputs}"]))
-    [result] = outputs.rglob("result.json")
-    return result.parent
+    return trained_run(tmp_path_factory.mktemp("outputs"), QUICK)
 
 
 @pytest.fixture

@@ -11,10 +11,9 @@ import timm
 import torch
 
 import ghostlab
-from ghostlab.config import compose
 from ghostlab.models.runs import open_run
-from ghostlab.training.run import run
 from tests.conftest import Command, run_in
+from tests.runs import trained_run
 
 QUICK = [
     *("data.image_size=16", "data.val_fraction=0.8", "model.width=0.1"),
@@ -24,10 +23,7 @@ QUICK = [
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    outputs = tmp_path_factory.mktemp("outputs")
-    run(compose([*QUICK, "strategy=reparam+ema", f"outputs={outputs}"]))
-    [result] = outputs.rglob("result.json")
-    return result.parent
+    return trained_run(tmp_path_factory.mktemp("outputs"), [*QUICK, "strategy=reparam+ema"])
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ def prepared(contestants: Sequence[Deployable], conditions: Conditions) -> list[
     """Opens the networks in this process, and takes their parameters for milliseconds."""
     ready = [one.prepare() for one in contestants]
     times = [Times(1, [], 0, float(one.params) / 1e3, 0, 0, 1, 1, 1) for one in ready]
-    return [Row(one.name, "", 1, 1, 1, 0, [own]) for one, own in zip(contestants, times, strict=True)]
+    return [Row(one.name, "eager", 1, "", 1, 1, 1, 0, 0, [own]) for one, own in zip(contestants, times, strict=True)]
 
 
 def test_half_of_a_sweep_is_reported_with_what_is_missing(call: Command, tmp_path: Path) -> None:

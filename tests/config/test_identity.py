@@ -80,6 +80,14 @@ def test_what_changes_a_runs_numbers_changes_its_hash(override: str) -> None:
     assert config_hash(compose([override])) != config_hash(compose([]))
 
 
+def test_a_knob_of_later_changes_the_hash_only_where_it_is_not_as_before() -> None:
+    before = compose(["strategy=reparam"])
+    del before.strategy.reparam.norm
+    assert config_hash(compose(["strategy=reparam"])) == config_hash(before)
+    assert difference(plain(compose(["strategy=reparam"])), plain(before)) is None
+    assert config_hash(compose(["strategy=reparam", "strategy.reparam.norm=sum"])) != config_hash(before)
+
+
 def test_the_order_in_which_strategies_are_joined_does_not_change_the_hash() -> None:
     assert config_hash(compose(["strategy=kd+ema"])) == config_hash(compose(["strategy=ema+kd"]))
 

@@ -119,9 +119,11 @@ class TestBranches:
         assert begin(model, write_run(tmp_path / "run", v3, config=CONFIG)).merged == 0
         torch.testing.assert_close(model.eval()(IMAGES), v3(IMAGES))
 
-    def test_a_convolution_with_a_bias_gets_none_from_them(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("norm", ["branches", "sum"])
+    def test_a_convolution_with_a_bias_gets_none_from_them(self, tmp_path: Path, norm: str) -> None:
         model = scatter(TinyNet()).eval()
-        grown = ghostlab.reparameterize(copy.deepcopy(model), 2, include=["down.0"], example_input=IMAGES).eval()
+        grown = copy.deepcopy(model)
+        ghostlab.reparameterize(grown, 2, include=["down.0"], example_input=IMAGES, norm=norm).eval()
         torch.save(grown.state_dict(), tmp_path / "grown.pth")
         assert start_from(model, tmp_path / "grown.pth", {}, images=lambda: IMAGES).merged == 1
         assert not model.down[0].bias.any()

@@ -15,14 +15,12 @@ from ghostlab.models import factory
 from tests.reparam.nets import norms, scatter
 
 MODELS = [
-    param("ghostnetv1", {"width": 0.2}, id="ghostnetv1"),
     param("ghostnetv2", {"width": 0.2}, id="ghostnetv2"),
     param("ghostnetv3", {"width": 0.2}, id="ghostnetv3"),
     param("ghostnetv2", {"width": 0.2, "stem_stride": 1, "in_chans": 1}, id="another stem"),
     param("mobilenetv3_small_050", {}, id="mobilenetv3"),
     param("test_efficientnet", {}, id="norms with activations"),
     param("ghostnetv3_050", {}, id="ghostnetv3 of timm"),
-    param("mobileone_s0", {}, id="mobileone"),
     param("repvgg_a0", {}, id="repvgg"),
     param("repghostnet_050", {}, id="repghost"),
     param("repvit_m0_9", {}, id="repvit"),

@@ -36,18 +36,13 @@ FAMILIES = [
     param(of_timm("efficientnet_b0"), id="efficientnet"),
     param(of_timm("tf_efficientnetv2_b0"), id="efficientnetv2 with TF padding"),
     param(of_timm("resnet18"), id="resnet"),
-    param(of_timm("resnet26"), id="resnet with bottlenecks"),
-    param(of_timm("regnetx_002"), id="regnetx"),
     param(of_timm("regnety_002"), id="regnety"),
     param(of_timm("ghostnet_100"), id="ghostnet"),
     param(of_timm("ghostnetv2_100"), id="ghostnetv2"),
-    param(lambda: torchvision.models.mobilenet_v2(num_classes=4), id="torchvision mobilenetv2"),
-    param(lambda: torchvision.models.resnet18(num_classes=4), id="torchvision resnet"),
     param(lambda: torchvision.models.efficientnet_b0(num_classes=4), id="torchvision efficientnet"),
     param(lambda: torchvision.models.shufflenet_v2_x0_5(num_classes=4), id="torchvision shufflenet"),
 ]
 WITH_BRANCHES = [
-    param(of_timm("ghostnetv3_050"), id="ghostnetv3"),
     param(of_timm("mobileone_s0"), id="mobileone"),
     param(of_timm("repvgg_a0"), id="repvgg"),
     param(of_timm("repghostnet_050"), id="repghost"),
@@ -55,6 +50,8 @@ WITH_BRANCHES = [
     param(of_timm("fastvit_t8"), id="fastvit"),
 ]
 """Families that have branches already: their convolutions grow too, and their blocks collapse by their own method."""
+GHOSTNETV3 = param(of_timm("ghostnetv3_050"), id="ghostnetv3")
+"""Another one, of 300 convolutions."""
 
 
 @pytest.mark.parametrize("build", [*FAMILIES, *WITH_BRANCHES])
@@ -93,7 +90,7 @@ def take_a_step(model: nn.Module, images: Tensor) -> None:
         model(images)  # statistics of these images: those of one step leave outputs that do not fit float32
 
 
-@pytest.mark.parametrize("build", [*FAMILIES, *WITH_BRANCHES])
+@pytest.mark.parametrize("build", [*FAMILIES[::2], *WITH_BRANCHES[::2]])
 def test_a_family_grows_without_changing_what_it_computes(build: Build) -> None:
     model = scatter(build()).double()
     images = images_for(model, 2).double()
@@ -103,7 +100,7 @@ def test_a_family_grows_without_changing_what_it_computes(build: Build) -> None:
         torch.testing.assert_close(grown.eval()(images), expected, rtol=0, atol=1e-12 * expected.abs().max().item())
 
 
-@pytest.mark.parametrize("build", WITH_BRANCHES)
+@pytest.mark.parametrize("build", [GHOSTNETV3, *WITH_BRANCHES])
 def test_blocks_with_branches_of_their_own_collapse(build: Build) -> None:
     model = scatter(build())
     images = images_for(model, 2)

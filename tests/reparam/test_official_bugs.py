@@ -99,17 +99,16 @@ def test_classes_and_dropout_are_heeded() -> None:
 
 def test_every_parameter_can_be_trained_after_fusing() -> None:
     """There, and in timm, 36 of 330 can be."""
-    for model in (ghostnetv3(), timm.create_model("ghostnetv3_050", num_classes=7)):
-        fused, _ = ghostlab.fuse(model, torch.randn(1, 3, SIZE, SIZE))
-        before = [parameter.detach().clone() for parameter in fused.parameters()]
-        optimizer = torch.optim.SGD(fused.parameters(), lr=0.1)
-        for _ in range(2):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(fused.train()(torch.randn(4, 3, SIZE, SIZE)), torch.arange(4)).backward()
-            optimizer.step()
-        assert all(parameter.requires_grad and parameter.grad is not None for parameter in fused.parameters())
-        moved = [not torch.equal(old, new) for old, new in zip(before, fused.parameters(), strict=True)]
-        assert sum(moved) > 0.5 * len(moved)  # without norms, the first steps of a deep net leave dead channels alone
+    fused, _ = ghostlab.fuse(ghostnetv3(), torch.randn(1, 3, SIZE, SIZE))
+    before = [parameter.detach().clone() for parameter in fused.parameters()]
+    optimizer = torch.optim.SGD(fused.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(fused.train()(torch.randn(4, 3, SIZE, SIZE)), torch.arange(4)).backward()
+        optimizer.step()
+    assert all(parameter.requires_grad and parameter.grad is not None for parameter in fused.parameters())
+    moved = [not torch.equal(old, new) for old, new in zip(before, fused.parameters(), strict=True)]
+    assert sum(moved) > 0.5 * len(moved)  # without norms, the first steps of a deep net leave dead channels alone
 
 
 def test_a_deployed_model_is_built_directly() -> None:

@@ -96,6 +96,13 @@ def test_reparam_hands_its_branches_on(knobs: dict, scale: bool, identity: bool)
     assert (site.scale is not None, site.identity is not None) == (scale, identity)
 
 
+def test_reparam_with_a_norm_after_the_sum_keeps_those_of_the_model() -> None:
+    strategy = Reparam(branches=2, norm="sum")
+    model = strategy.change_model(TinyNet(), TASK)
+    assert isinstance(model.get_submodule("blocks.0.bn"), nn.BatchNorm2d)
+    assert strategy.describe().startswith("N=2, a batch norm after the sum, on 2 convolutions")
+
+
 def test_reparam_of_a_model_for_one_channel_runs_it_with_one() -> None:
     task = Task(num_classes=4, image_size=16, mean=(0.5,), std=(0.2,), epochs=1, steps_per_epoch=1)
     model = create_model("ghostnetv1", **SMALL, in_chans=1)

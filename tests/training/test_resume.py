@@ -67,8 +67,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.T
     ("kill", "workers"),
     [
         param(kill_while_an_epoch_is_saved, 0, id="while-an-epoch-is-saved"),
-        param(kill_within_an_epoch, 0, id="within-an-epoch"),
-        param(kill_within_an_epoch, 2, id="with-loading-processes"),
+        param(kill_within_an_epoch, 2, id="within-an-epoch-with-loading-processes"),
     ],
 )
 def test_a_killed_run_ends_with_the_same_weights(

@@ -190,7 +190,7 @@ def test_compiling_is_bounded_by_the_number_of_stages(monkeypatch: pytest.Monkey
     torch._dynamo.reset()
     counter, compile_ = CompileCounter(), torch.compile
     monkeypatch.setattr(torch, "compile", lambda model: compile_(model, backend=counter))
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 2)
-    train("data.workers=0", "trainer.compile=true")
-    assert torch._dynamo.config.recompile_limit == 2 * 3 + 2
+    with torch._dynamo.config.patch(recompile_limit=2):  # monkeypatch would hide it afterwards
+        train("data.workers=0", "trainer.compile=true")
+        assert torch._dynamo.config.recompile_limit == 2 * 3 + 2
     assert counter.frame_count == 3

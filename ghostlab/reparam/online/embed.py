@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ghostlab.reparam.norms import BatchNorm
 
@@ -35,6 +36,8 @@ class Branches(NamedTuple):
     eps: Tensor | float
     """One number, or one of each branch (N, 1)."""
     parts: tuple[Part, ...]
+    constant: Tensor | None
+    """The sum (G, O, K) of the kernels that no norm follows."""
 
     def running(self, name: str) -> Tensor:
         """The running statistic ``name`` of all branches (G, N, O)."""
@@ -46,15 +49,26 @@ def branches_of(site: MultiBranchConv) -> Branches:
     """The N branches of ``site``, its 1x1 and identity branches embedded in kernels of full size; differentiable."""
     groups, size = site.groups, site.conv.weight.shape[1:]
     kernels, parts = [_grouped(site.conv.weight, site.branches, groups)], [Part(site.bn, 0, site.branches)]
-    if site.scale is not None:
-        kernels.append(_embedded(_grouped(site.scale.conv.weight, 1, groups), size))
-        parts.append(Part(site.scale.bn, site.branches, 1))
-    if site.identity is not None:
-        kernels.append(_embedded(_unit(site), size))
-        parts.append(Part(site.identity, sum(part.rows for part in parts), 1))
+    bare: list[Tensor] = []
+    for kernel, norm in _single_taps(site):
+        embedded = _embedded(kernel, size)
+        if isinstance(norm, BatchNorm):
+            kernels.append(embedded)
+            parts.append(Part(norm, sum(part.rows for part in parts), 1))
+        else:
+            bare.append(embedded)
+    constant = sum(bare[1:], start=bare[0]).squeeze(1) if bare else None
     gamma = _joined([_affine(part.norm.weight, part, 1.0, groups) for part in parts])
     beta = _joined([_affine(part.norm.bias, part, 0.0, groups) for part in parts])
-    return Branches(_joined(kernels), gamma, beta, _eps(parts, gamma), tuple(parts))
+    return Branches(_joined(kernels), gamma, beta, _eps(parts, gamma), tuple(parts), constant)
+
+
+def _single_taps(site: MultiBranchConv) -> Iterator[tuple[Tensor, nn.Module | None]]:
+    """The 1x1 and identity branches as 1x1 kernels (G, 1, O, C), each with its norm if it has one."""
+    if site.scale is not None:
+        yield _grouped(site.scale.conv.weight, 1, site.groups), site.scale.bn
+    if site.identity is not None:
+        yield _unit(site), site.identity
 
 
 def _grouped(weight: Tensor, branches: int, groups: int) -> Tensor:

@@ -18,7 +18,10 @@ __all__ = ["Folded", "Gradients", "fold_moments", "fold_moments_backward", "fold
 
 
 class Folded(NamedTuple):
-    """One kernel (G, O, K) and bias (G, O), and what the branches had: their factors, means, variances (G, N, O)."""
+    """One kernel (G, O, K) and bias (G, O), and what the branches had: their factors, means, variances (G, N, O).
+
+    The gradients of ``fold_moments`` do not depend on the kernel.
+    """
 
     kernel: Tensor
     bias: Tensor

@@ -50,6 +50,7 @@ class _OnlineConv(torch.autograd.Function):
         kernels: Tensor,
         gamma: Tensor,
         beta: Tensor,
+        constant: Tensor | None,
         eps: Tensor | float,
         form: Form,
         count: int,
@@ -57,6 +58,8 @@ class _OnlineConv(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         moments = pool(*form.moments(x), count, group)
         folded = fold_moments(kernels, gamma, beta, eps, moments.mean, moments.cov)
+        if constant is not None:
+            folded = folded._replace(kernel=folded.kernel + constant)
         unbiased = folded.var * (moments.count / (moments.count - 1))
         ctx.form, ctx.group, ctx.count = form, group, moments.count
         ctx.save_for_backward(x, kernels, moments.mean, *folded)
@@ -68,14 +71,16 @@ class _OnlineConv(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         x, kernels, mean, *rest = ctx.saved_tensors
         folded = Folded(*rest)
-        back = fold_moments_backward(kernels, mean, folded, *ctx.form.kernel_gradient(x, grad))
+        d_kernel, d_bias = ctx.form.kernel_gradient(x, grad)
+        back = fold_moments_backward(kernels, mean, folded, d_kernel, d_bias)
         dx = None
         if ctx.needs_input_grad[0]:
             d_mean, d_cov = pool_backward(back.m, back.cov, ctx.group)
             quadratic = d_cov * (2 / ctx.count)
             constant = d_mean / ctx.count - (quadratic @ mean.unsqueeze(-1)).squeeze(-1)
             dx = ctx.form.input_gradient(x, grad, folded.kernel, quadratic, constant)
-        return dx, back.kernels, back.gamma, back.beta, None, None, None, None
+        d_constant = d_kernel if ctx.needs_input_grad[4] else None
+        return dx, back.kernels, back.gamma, back.beta, d_constant, None, None, None, None
 
 
 def online_conv(
@@ -87,13 +92,15 @@ def online_conv(
     form: Form,
     count: int,
     group: dist.ProcessGroup | None = None,
+    constant: Tensor | None = None,
 ) -> Normalised:
     """``sum_i BN_i(W_i * x)`` with batch statistics, from kernels (G, N, O, K), gamma and beta (G, N, O).
 
+    A ``constant`` kernel (G, O, K), that no norm follows, is added to theirs.
     ``count`` is the number of values of a channel of the output. With a ``group`` of processes the statistics are those
     of all of them, as in ``nn.SyncBatchNorm``. Raises ``ValueError`` for one value a channel, as ``nn.BatchNorm2d``.
     """
     if count <= 1 and group is None:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(x.shape)}")
     with torch.autocast(x.device.type, enabled=False):
-        return Normalised(*_OnlineConv.apply(x, kernels, gamma, beta, eps, form, count, group))
+        return Normalised(*_OnlineConv.apply(x, kernels, gamma, beta, constant, eps, form, count, group))

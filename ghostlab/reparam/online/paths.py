@@ -87,7 +87,7 @@ def _form(site: MultiBranchConv, x: Tensor, geometry: Geometry) -> Form | None:
 def _pointwise_pays(site: MultiBranchConv) -> bool:
     """Whether two products of C_in x C_in a pixel cost less than N - 1 more convolutions and N batch norms."""
     c_in, c_out = site.in_channels, site.out_channels
-    branches = site.branches + (site.identity is not None)
+    branches = site.branches + isinstance(site.identity, BatchNorm)
     return 2 * c_in**2 + 3 * c_in * c_out < branches * (3 * c_in * c_out + NORM_COST * c_out)
 
 
@@ -95,17 +95,19 @@ def _online(site: MultiBranchConv, x: Tensor, form: Form, geometry: Geometry) ->
     branches = branches_of(site)
     precise = torch.promote_types(x.dtype, torch.float32)
     kernels, gamma, beta = (value.to(precise) for value in branches[:3])
+    constant = None if branches.constant is None else branches.constant.to(precise)
     group = _process_group(site.bn)
-    done = online_conv(x, kernels, gamma, beta, branches.eps, form, geometry.outputs(x), group)
+    done = online_conv(x, kernels, gamma, beta, branches.eps, form, geometry.outputs(x), group, constant)
     _update_running(branches, done)
     return done.y
 
 
 def _frozen(site: MultiBranchConv, x: Tensor, geometry: Geometry) -> Tensor:
     """With running statistics the branches are one convolution: fold them, and let gradients through."""
-    kernels, gamma, beta, eps, _ = branches = branches_of(site)
+    kernels, gamma, beta, eps, _, constant = branches = branches_of(site)
     inverse_std = (branches.running("running_var") + eps).rsqrt()
     kernel, bias, _ = fold_statistics(kernels, gamma, beta, branches.running("running_mean"), inverse_std)
+    kernel = kernel if constant is None else kernel + constant
     weight = kernel.reshape(site.out_channels, -1, *geometry.size)
     return F.conv2d(x, weight, bias.flatten(), *geometry[1:])
 

@@ -1,0 +1,119 @@
+"""Files of exported networks as contestants: those that are there, and those that are made for a measurement."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ghostlab.benchmarks.deployables import Deployable, Folded, Ready, read_options
+from ghostlab.benchmarks.foreign import Input, input_of, open_foreign
+from ghostlab.deploy.export.format import Runner
+from ghostlab.deploy.export.formats import FORMATS, format_of
+from ghostlab.deploy.lean import lean
+from ghostlab.deploy.network import Description, Network
+from ghostlab.errors import RunError, UsageError
+from ghostlab.models import Counts, count, create_model
+from ghostlab.models.options import ALLOWED
+from ghostlab.models.runs import find_run
+
+__all__ = ["export", "file_deployable"]
+
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "interpolation": "bicubic", "crop_pct": 0.875}
+"""What the description of a file says that is deleted after the measurement."""
+
+
+Opening = Callable[[Path, int], Runner]
+
+
+def file_deployable(given: str, image_size: int | None = None) -> Deployable:
+    """An exported file in the runtime of its format; an ONNX file may be of any origin.
+
+    ``image_size`` is for a file that takes images of any size, and must else be the file's own. Raises ``UsageError``
+    and ``RunError`` as the format does, and for files that take something else than images.
+    """
+    path = Path(given)
+    if not path.exists():
+        raise UsageError(f"'{given}': no such file")
+    kind = format_of(path)
+    kind.require()
+    takes, counts, opening = _facts(path, image_size)
+    run = find_run(path)
+    name = "/".join([*run.parts[-4:], *path.resolve().relative_to(run).parts]) if run else given
+    prepare = functools.partial(_of_file, path, opening, "file", takes, counts)
+    return Deployable(name, prepare, kind.name, _top1(path))
+
+
+def export(found: Folded, runtime: str, path: Path) -> Deployable:
+    """Write the folded network to ``path`` without its suffix, as a file of a format; its weights are not looked at."""
+    kind = FORMATS[runtime]
+    model, form, size = found.build()
+    for module in model.modules():
+        module.requires_grad_(False)
+    with torch.inference_mode():
+        classes = range(model(torch.zeros(1, 3, size, size)).shape[1])
+    architecture = " ".join(found.name.replace(":", ",").split(","))
+    description = Description(architecture, tuple(map(str, classes)), {"input_size": [3, size, size], **IMAGENET})
+    file = path.with_name(path.name + kind.files[0])
+    kind.convert(Network(model, description, None), file)
+    takes = Input(size, None if kind.dynamic_batch else 1)
+    form = form if lean(model) is model else "lean"
+    prepare = functools.partial(_of_file, file, kind.open, form, takes, count(model, size))
+    return Deployable(f"{found.name} ({runtime})", prepare, runtime, found.top1)
+
+
+def _facts(path: Path, image_size: int | None) -> tuple[Input, Counts | None, Opening]:
+    kind = format_of(path)
+    try:
+        description = kind.describe(path)
+    except RunError:
+        if kind.name != "onnx":
+            raise
+        return input_of(path, image_size), None, open_foreign
+    size = description.image_size
+    if image_size not in (None, size):
+        raise UsageError(f"--image-size {image_size}: {path} is for {size} px")
+    return Input(size, None if kind.dynamic_batch else 1), _counts(description), kind.open
+
+
+def _counts(description: Description) -> Counts | None:
+    """Those of the network of that name; None where it does not build one."""
+    name, *options = description.architecture.split()
+    with suppress(UsageError, RuntimeError, TypeError, ValueError):
+        given = read_options(name, ",".join(options))
+        # No path and no address out of a file is followed.
+        if given.keys() <= ALLOWED.keys() - {"pretrained"}:
+            model = create_model(name, **{"num_classes": len(description.class_names), **given, "layout": "deployed"})
+            return count(model, description.image_size)
+    return None
+
+
+def _of_file(path: Path, opening: Opening, form: str, takes: Input, counts: Counts | None) -> Ready:
+    began = time.perf_counter()
+    call = opening(path, torch.get_num_threads())
+    load = time.perf_counter() - began
+    if takes.batch == 1:
+        form += ", batch 1"
+    params, macs = counts or (None, None)
+    return Ready(
+        functools.partial(_one_by_one, call) if takes.batch == 1 else call, form, takes.size, params, macs, load
+    )
+
+
+def _one_by_one(call: Callable[[Tensor], object], images: Tensor) -> object:
+    return [call(image) for image in images.split(1)]
+
+
+def _top1(path: Path) -> float | None:
+    """What ``tools/export.py`` found the file's to be."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        written: dict[str, Any] = json.loads((path.parent / "export.json").read_text(encoding="utf-8"))["formats"]
+        return next((float(one["top1"]) for one in written.values() if one["file"] == path.name), None)
+    return None

@@ -1,0 +1,99 @@
+"""ExecuTorch programs whose work is done by XNNPACK, run by ExecuTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from ghostlab.deploy.export.format import Format, Quantizer, Runner
+from ghostlab.deploy.export.parts import append, appended
+from ghostlab.deploy.export.program import program
+from ghostlab.deploy.export.silence import converting, reading, silent
+from ghostlab.deploy.int8.pt2e import pt2e_int8
+from ghostlab.deploy.lean import lean
+from ghostlab.deploy.network import Description, Network
+
+__all__ = ["ExecuTorch"]
+
+
+class ExecuTorch(Format):
+    """One file; its description is in a zip appended to it: ``unzip -p model.pte``."""
+
+    name = "executorch"
+    files = (".pte",)
+    extra = "executorch"
+    packages = ("torchao", "executorch")
+    int8 = True
+
+    def convert(self, network: Network, path: Path, dynamic_size: bool = False) -> None:
+        self._lower(program(network, lean(network.model, self.block), True), network, path)
+
+    def quantizer(self, network: Network, calibration: Sequence[Tensor]) -> Quantizer:
+        def write(path: Path, keep_float: Collection[str]) -> None:
+            with converting(self.name):
+                graph = pt2e_int8(network, lean(network.model, self.block), calibration, keep_float)
+            self._lower(graph, network, path)
+
+        return write
+
+    def _lower(self, graph: ExportedProgram, network: Network, path: Path) -> None:
+        with converting(self.name):
+            from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+            from executorch.exir import to_edge_transform_and_lower
+
+            lowered = to_edge_transform_and_lower(graph, partitioner=[XnnpackPartitioner()])
+            path.write_bytes(lowered.to_executorch().buffer)
+        append(path, network.description)
+
+    def describe(self, path: Path) -> Description:
+        return appended(path)[1]
+
+    def open(self, path: Path, threads: int | None = None) -> Runner:
+        content, _ = appended(path)
+        with reading(path, "ExecuTorch"):
+            return Runner(_Method(content, threads).execute)
+
+
+class _Pool:
+    """The process's threads, which all programs share; one that was loaded before a change must not run after it."""
+
+    changes = 0
+
+    @classmethod
+    def of(cls, threads: int | None) -> int:
+        """Set their number, unless None; the number of changes so far."""
+        from executorch.extension.pybindings import portable_lib
+
+        if threads is not None and portable_lib._threadpool_get_thread_count() != threads:
+            portable_lib._unsafe_reset_threadpool(threads)
+            cls.changes += 1
+        return cls.changes
+
+
+class _Method:
+    """The method "forward" of a program, loaded anew where other threads are to run it."""
+
+    def __init__(self, content: bytes, threads: int | None) -> None:
+        self.content, self.threads = content, threads
+        self._load()
+
+    def execute(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> logits (B, classes)."""
+        if _Pool.of(self.threads) != self.loaded_at:
+            with silent():
+                self._load()
+        # the next answer is written to the same place
+        return torch.cat([self.method.execute([part])[0].clone() for part in images.split(self.most)])
+
+    def _load(self) -> None:
+        from executorch.runtime import Runtime
+
+        self.loaded_at = _Pool.of(self.threads)
+        self.program = Runtime.get().load_program(self.content)  # kept, as the method reads from its memory
+        self.method: Any = self.program.load_method("forward")
+        self.most = self.method.metadata.input_tensor_meta(0).sizes()[0]  # images that it has memory for

@@ -1,0 +1,82 @@
+"""From a network to files of several formats: written, run, compared, and only then put in their places."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ghostlab.deploy.export.check import TOLERANCE, Comparison, Reference
+from ghostlab.deploy.export.format import Format, Runner
+from ghostlab.deploy.export.place import Written, aside
+from ghostlab.deploy.int8.calibration import calibration_images
+from ghostlab.deploy.int8.quantize import Int8Result, quantized
+from ghostlab.deploy.network import Network
+from ghostlab.errors import RunError, UsageError
+
+__all__ = ["Int8", "export", "export_int8"]
+
+
+@dataclass(frozen=True)
+class Int8:
+    """How int8 files are made: from so many training ``images``, with which layers kept in float32.
+
+    ``keep_float``: patterns of names, or "auto" for as few as keep top-1 within ``max_drop`` percentage points.
+    """
+
+    images: int = 256
+    keep_float: Sequence[str] | Literal["auto"] = ()
+    max_drop: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.images < 1:
+            raise UsageError(f"--calibration {self.images}: must be at least 1")
+        if not 0 <= self.max_drop <= 100:
+            raise UsageError(f"--max-drop {self.max_drop:g}: percentage points, from 0 to 100")
+
+
+def export(form: Format, network: Network, reference: Reference, out: Path, dynamic_size: bool = False) -> Written:
+    """Write ``network`` as a file of one format in ``out``, run it, and note what was found in ``export.json`` there.
+
+    Raises ``RunError``, with nothing written, when its answers are not those of PyTorch.
+    """
+    with aside(form, out) as place:
+        form.convert(network, place.path, dynamic_size)
+        if not form.runs_here:
+            return place.take(remark=form.check_structure(place.path, network))
+        found = reference.compare(form.open(place.path), form.name)
+        if not found.agrees:
+            raise RunError(
+                f"{form.name}: its answers differ from PyTorch's by {found.difference:.1e} of the largest"
+                f" (allowed: {TOLERANCE:.0e}); nothing written"
+            )
+        return place.take(found)
+
+
+def export_int8(form: Format, network: Network, reference: Reference, out: Path, how: Int8) -> Written:
+    """As ``export``, in int8, where the answers do differ: what counts is the loss of top-1, so data is needed."""
+    data, top1 = reference.data, reference.top1
+    if data is None or top1 is None:
+        raise UsageError("--int8: needs the run's images, to calibrate and to count what is lost")
+    images = calibration_images(data, how.images)
+
+    compared: list[Comparison] = []
+
+    def score(runner: Runner) -> float:
+        compared.append(reference.compare(runner, f"{form.name} int8"))
+        return compared[-1].top1 or 0.0
+
+    with aside(form, out, "int8") as place:
+        result = quantized(form, network, place.path, images, score, top1, how.keep_float, how.max_drop)
+        found = next(one for one in compared if one.top1 == result.top1)
+        return place.take(found, int8={"same_class": found.same_class, **_plain(result, sum(map(len, images)))})
+
+
+def _plain(result: Int8Result, images: int) -> dict[str, Any]:
+    """What was found, as JSON has it, which knows no infinite number."""
+    losses = {one.name: round(one.sqnr, 2) if math.isfinite(one.sqnr) else None for one in result.layers}
+    trials = [{"kept": len(trial.kept), "top1": trial.top1} for trial in result.trials]
+    facts = {"drop": result.drop, "calibration_images": images, "kept_float": list(result.kept)}
+    return {**facts, "trials": trials, "sqnr_db": losses}

@@ -1,0 +1,106 @@
+"""What a file format is: how a network is written, and how the file is run again in the format's own runtime."""
+
+from __future__ import annotations
+
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ghostlab.deploy.network import Description, Network
+from ghostlab.errors import UsageError
+
+__all__ = ["Format", "Quantizer", "Runner", "one_by_one"]
+
+Quantizer = Callable[[Path, Collection[str]], None]
+"""Writes a network to a path in int8, but for these convolutions and linear layers of ``network.model``, in float32."""
+
+
+class Runner(nn.Module):
+    """An opened file as a module: images (B, 3, H, W), float32 -> logits (B, classes), float32, for any B."""
+
+    def __init__(self, call: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.call = call
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return self.call(images.contiguous())
+
+
+@dataclass(frozen=True)
+class Format(ABC):
+    """One format; a subclass imports its converter and its runtime only where they are used."""
+
+    name: ClassVar[str]
+    files: ClassVar[tuple[str, ...]]
+    """Suffixes of what it writes, the one that is opened first: (".xml", ".bin")."""
+    extra: ClassVar[str]
+    """The optional dependencies of this package that it needs: ``pip install 'ghostlab[<extra>]'``."""
+    packages: ClassVar[tuple[str, ...]]
+    """Names of what it imports, of which the last is the runtime."""
+    dynamic_batch: ClassVar[bool] = True
+    dynamic_size: ClassVar[bool] = False
+    """Whether a file can be written that takes images of any size."""
+    int8: ClassVar[bool] = False
+    block: ClassVar[int] = 1
+    """Channels that the runtime computes together: a lean GhostNet's are padded to a multiple of it."""
+
+    def require(self) -> None:
+        """Raise ``UsageError`` saying what to install where something is missing."""
+        missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
+        if missing:
+            raise UsageError(
+                f"--to {self.name}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed;"
+                f" pip install 'ghostlab[{self.extra}]'"
+            )
+
+    @property
+    def runtime(self) -> str:
+        """The runtime and its version, such as "onnxruntime 1.32.0"."""
+        return f"{self.packages[-1]} {version(self.packages[-1])}"
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether its files can be run on this machine."""
+        return True
+
+    @abstractmethod
+    def convert(self, network: Network, path: Path, dynamic_size: bool = False) -> None:
+        """Write the network, with its description inside, to ``path``, which ends in ``files[0]``, and its siblings."""
+
+    @abstractmethod
+    def describe(self, path: Path) -> Description:
+        """The description in a file; ``RunError`` for a file that is damaged or of another origin, which is not run."""
+
+    @abstractmethod
+    def open(self, path: Path, threads: int | None = None) -> Runner:
+        """The file in its runtime, in float32 arithmetic; ``threads`` None: as many as the runtime likes."""
+
+    def check_structure(self, path: Path, network: Network) -> str:
+        """What was checked in a file that does not run here, in one line; ``RunError`` for one that is wrong."""
+        raise NotImplementedError(f"{self.name} runs everywhere")
+
+    def quantizer(self, network: Network, calibration: Sequence[Tensor]) -> Quantizer:
+        """What writes ``network`` in int8, calibrated on batches of images (B, 3, H, W); ``UsageError`` without int8.
+
+        Weights have one scale an output channel, activations one a tensor.
+        """
+        raise UsageError(f"--int8: not for {self.name}")
+
+    def quantize(
+        self, network: Network, path: Path, calibration: Sequence[Tensor], keep_float: Collection[str] = ()
+    ) -> None:
+        """As ``convert``, in int8; ``keep_float`` as for a ``Quantizer``."""
+        self.quantizer(network, calibration)(path, keep_float)
+
+
+def one_by_one(call: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """``call``, which takes one image (1, 3, H, W), for images (B, 3, H, W)."""
+    return lambda images: torch.cat([call(image) for image in images.split(1)])

@@ -1,0 +1,106 @@
+"""Where exported files are written: aside first, then all at once in their places, with a note of what they are."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ghostlab.deploy.export.check import Comparison
+from ghostlab.deploy.export.format import Format
+from ghostlab.files import write_text
+
+__all__ = ["REPORT", "Place", "Written", "aside"]
+
+REPORT = "export.json"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that was written, and what it was found to be."""
+
+    format: str
+    precision: str
+    """float32 or int8."""
+    file: str
+    bytes: int
+    """Of all its parts."""
+    runtime: str
+    difference: float | None
+    """See ``Comparison``; None for a file that cannot be run here."""
+    top1: float | None
+    """In percent on ``images`` validation images."""
+    images: int
+    remark: str
+    int8: dict[str, Any] | None
+    """How it was quantized, and what that cost."""
+
+    @property
+    def key(self) -> str:
+        """Its name in ``export.json``: "onnx", "onnx int8"."""
+        return self.format + ("" if self.precision == "float32" else f" {self.precision}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder aside, in which ``path`` is to be written for ``out``."""
+
+    form: Format
+    path: Path
+    out: Path
+    precision: str
+
+    def take(self, found: Comparison | None = None, remark: str = "", int8: dict[str, Any] | None = None) -> Written:
+        """Put what was written in its place, and note it in ``export.json`` beside it."""
+        parts = [part for part in self.path.parent.iterdir() if part.name.startswith("model")]
+        written = Written(
+            format=self.form.name,
+            precision=self.precision,
+            file=self.path.name,
+            bytes=sum(map(_size, parts)),
+            runtime=self.form.runtime,
+            difference=found.difference if found else None,
+            top1=found.top1 if found else None,
+            images=found.images if found else 0,
+            remark=remark,
+            int8=int8,
+        )
+        for part in parts:
+            _move(part, self.out / part.name)
+        _note(self.out / REPORT, written)
+        return written
+
+
+@contextmanager
+def aside(form: Format, out: Path, precision: str = "float32") -> Iterator[Place]:
+    """A place in a new folder inside ``out``, which is gone afterwards, whatever happens."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as folder:
+        infix = "" if precision == "float32" else f".{precision}"
+        yield Place(form, Path(folder) / f"model{infix}{form.files[0]}", out, precision)
+
+
+def _note(report: Path, written: Written) -> None:
+    """Add it to what is known of the other files, as long as these are there."""
+    known: dict[str, Any] = {}
+    if report.is_file():
+        known = json.loads(report.read_text(encoding="utf-8")).get("formats", {})
+    known[written.key] = asdict(written)
+    there = {key: values for key, values in known.items() if (report.parent / values["file"]).exists()}
+    write_text(report, json.dumps({"formats": there}, indent=2) + "\n")
+
+
+def _move(part: Path, to: Path) -> None:
+    if to.is_dir():  # a format may be a folder, which another cannot replace
+        shutil.rmtree(to)
+    part.replace(to)
+
+
+def _size(part: Path) -> int:
+    files = [part] if part.is_file() else [file for file in part.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)

@@ -1,0 +1,135 @@
+"""A network ready to be deployed: folded, and described by plain values that travel in every file made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from ghostlab.data import DataConfig, DataModule
+from ghostlab.errors import RunError, UsageError
+from ghostlab.models import create_model, load_weights
+from ghostlab.models.options import given
+from ghostlab.models.runs import find_run, open_run, read_config
+from ghostlab.reparam import fuse
+from ghostlab.training.settings import typed
+
+__all__ = ["Description", "Network", "data_module", "open_network"]
+
+USUAL = {"width": 1.0, "depth": 1.0, "stem_stride": 2, "gate_upsample": "nearest"}
+UNSEEN = ("name", "pretrained", "num_classes", "drop_rate", "drop_path_rate", "bn_momentum", "bn_eps")
+"""Options of a model that do not change the network that is deployed."""
+PREPROCESSING = ("input_size", "mean", "std", "interpolation", "crop_pct")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a deployed network is, what it takes and what it answers."""
+
+    architecture: str
+    """Such as "ghostnetv2 width=0.35"."""
+    class_names: tuple[str, ...]
+    preprocessing: dict[str, Any]
+    """``input_size`` [3, H, W], ``mean``, ``std``, ``interpolation`` and ``crop_pct``, as timm names them."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images in pixels."""
+        return int(self.preprocessing["input_size"][-1])
+
+    def text(self) -> str:
+        """As one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def parse(cls, text: str | None, file: str | Path) -> Description:
+        """What ``text`` made; ``RunError`` naming ``file`` for anything else."""
+        try:
+            values = json.loads(text or "")
+            names = values["class_names"]
+            found = {key: values["preprocessing"][key] for key in PREPROCESSING}
+            if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+                raise ValueError("no class names")
+            DataConfig("imagefolder", root=".", **_fields(found))  # checks every value
+            return cls(str(values["architecture"]), tuple(names), found)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            cause = " ".join(f"{type(error).__name__}: {error}".split())
+            raise RunError(f"{file}: no description of a network of this package in it ({cause})") from None
+
+
+@dataclass(frozen=True)
+class Network:
+    """A folded ``model``, in evaluation mode, on the CPU, in float32; the ``data`` node of its run if that is known."""
+
+    model: nn.Module
+    description: Description
+    data: dict[str, Any] | None
+
+    @property
+    def example(self) -> torch.Tensor:
+        """Random images (2, 3, H, W) of the size that the network is for; always the same."""
+        size = self.description.image_size
+        return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def open_network(source: str | Path) -> Network:
+    """A run folder or a checkpoint in one, which is folded with proof, or what ``tools/fuse.py`` wrote: either file.
+
+    Raises ``UsageError`` for what is none of these, and ``RunError`` for damaged files and proofs that fail.
+    """
+    path = Path(source)
+    if path.is_file() and path.name.startswith("fused."):
+        return _of_fused(path.with_suffix(".json"))
+    if find_run(path) is None:
+        raise UsageError(f"'{source}': neither a run folder, nor a checkpoint in one, nor a fused.safetensors")
+    model, config = open_run(path)
+    preprocessing = data_module(config["data"]).cfg.preprocessing()
+    size = preprocessing["input_size"][-1]
+    fused, _ = fuse(model, example_input=torch.zeros(2, 3, size, size))
+    return Network(fused.eval(), _description(config["model"], config["data"], preprocessing), config["data"])
+
+
+def data_module(node: Mapping[str, Any]) -> DataModule:
+    """The data of a run, of which nothing is downloaded, and nothing kept."""
+    known = {key: value for key, value in node.items() if key != "class_names"}
+    return DataModule(
+        typed(DataConfig, OmegaConf.create({**known, "download": False, "decoded": None}), "data"), seed=0
+    )
+
+
+def _of_fused(file: Path) -> Network:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        node, data = found["model"], {"num_classes": found["num_classes"], "class_names": found["class_names"]}
+        weights, preprocessing = file.parent / Path(found["weights"]).name, found["preprocessing"]
+        if "checkpoint_path" in node:  # which timm would read
+            raise ValueError("model.checkpoint_path")
+        options = {**node, "num_classes": found["num_classes"], "pretrained": False, "layout": "deployed"}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RunError(f"{file}: not what tools/fuse.py wrote ({cause})") from None
+    description = Description.parse(_description(node, data, preprocessing).text(), file)
+    model = load_weights(create_model(**options), weights).eval()
+    run = find_run(file)
+    return Network(model, description, read_config(run)["data"] if run else None)
+
+
+def _description(model: Mapping[str, Any], data: Mapping[str, Any], preprocessing: dict[str, Any]) -> Description:
+    options = {key: value for key, value in given(model).items() if value != USUAL.get(key)}
+    shown = [f"{key}={value}" for key, value in options.items() if key not in UNSEEN]
+    names = data.get("class_names") or range(data["num_classes"])
+    return Description(" ".join([model["name"], *shown]), tuple(map(str, names)), preprocessing)
+
+
+def _fields(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    """As fields of ``DataConfig``."""
+    channels, height, width = preprocessing["input_size"]
+    if channels != 3 or height != width or not isinstance(height, int):
+        raise ValueError(f"input_size {preprocessing['input_size']}")
+    return {"image_size": height, **{key: preprocessing[key] for key in PREPROCESSING[1:]}}

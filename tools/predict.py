@@ -1,0 +1,98 @@
+"""What a deployed network sees in images: predict.py <exported file | fused.safetensors | run> IMAGE [IMAGE ...]"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ghostlab.cli import guarded
+from ghostlab.errors import RunError, UsageError
+from ghostlab.files import write_text
+
+if TYPE_CHECKING:
+    from ghostlab.deploy.predict import Classifier, Prediction
+
+MANY = 32
+"""Images from which on progress is shown."""
+
+
+def main(source: str, given: list[str], top: int, out: Path | None) -> None:
+    """Print the classes of all images that can be read, and write them to ``out``; ``RunError`` if some cannot."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from ghostlab.deploy.predict import find_images, open_classifier
+
+    if top < 1:
+        raise UsageError(f"--top {top}: must be at least 1")
+    images = find_images(given)
+    classifier = open_classifier(source)
+    screen = Console(stderr=True)
+    answers = classifier.predict(images, top)
+    told = track(answers, "images", len(images), console=screen, transient=True, disable=len(images) < MANY)
+    predictions = [*told]
+    show(predictions)
+    if out:
+        write_json(out, classifier, predictions)
+    unreadable = [one for one in predictions if one.error]
+    for one in unreadable:
+        print(f"{one.image}: {one.error}", file=sys.stderr)
+    if unreadable:
+        raise RunError(f"{len(unreadable):,} of {len(images):,} images could not be read")
+
+
+def show(predictions: Sequence[Prediction]) -> None:
+    """A table on a terminal, else a line for each image: its file, then classes and probabilities, between tabs."""
+    readable = [one for one in predictions if one.top]
+    if sys.stdout.isatty():
+        table(readable)
+        return
+    for one in readable:
+        print(one.image, *(f"{name}\t{share:.4f}" for name, share in one.top), sep="\t")
+
+
+def table(predictions: Sequence[Prediction]) -> None:
+    """A row for each class of each image."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = Table("image", "class")
+    rows.add_column("probability", justify="right")
+    for one in predictions:
+        for k, (name, share) in enumerate(one.top):
+            last = k == len(one.top) - 1
+            rows.add_row(Text("" if k else one.image), Text(name), f"{100 * share:.1f} %", end_section=last)
+    if predictions:
+        Console().print(rows)
+
+
+def write_json(out: Path, classifier: Classifier, predictions: Sequence[Prediction]) -> None:
+    """The network and, for each image, its classes or why it cannot be read."""
+    answers = [
+        {"image": one.image, "error": one.error}
+        if one.error
+        else {"image": one.image, "top": [{"class": name, "probability": share} for name, share in one.top]}
+        for one in predictions
+    ]
+    network = {"source": classifier.source, "architecture": classifier.description.architecture}
+    write_text(out, json.dumps({**network, "predictions": answers}, indent=2) + "\n")
+    print(f"written to {out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "source", help="what tools/export.py or tools/fuse.py wrote, a run folder, or a checkpoint in one"
+    )
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="an image file, or a folder with images at any depth"
+    )
+    parser.add_argument("--top", type=int, default=5, help="classes that are named (default: 5)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to this file, too")
+    given = parser.parse_args()
+    sys.exit(guarded(lambda: main(given.source, given.images, given.top, given.json)))
