@@ -23,6 +23,10 @@ from ghostlab.training.report import say
 def main(given: argparse.Namespace) -> None:
     """Export to every format of ``--to``; one that fails does not stop the others, and is named at the end."""
     dynamic = given.size == "dynamic"
+    if given.int8 and dynamic:
+        raise UsageError("--size dynamic: not with --int8, whose files take images of the network's size alone")
+    if given.keep_float and not given.int8:
+        raise UsageError("--keep-float: only with --int8")
     forms = chosen(given.to, dynamic, given.int8)
     how = Int8(given.calibration, "auto" if given.keep_float == ["auto"] else given.keep_float, given.max_drop)
     network = open_network(given.source)

@@ -87,6 +87,10 @@ def test_a_file_that_answers_otherwise_is_exit_1_and_not_kept(
         pytest.param(["--to", "onyx"], "--to onyx: no format 'onyx'; did you mean 'onnx'?", id="unknown-format"),
         pytest.param(["--to", "coreml,onnx", "--int8"], "--int8: not for coreml; allowed: onnx", id="no-int8"),
         pytest.param(["--to", "ncnn", "--size", "dynamic"], "--size dynamic: not for ncnn; allowed:", id="one-size"),
+        pytest.param(
+            ["--to", "onnx", "--int8", "--size", "dynamic"], "--size dynamic: not with --int8", id="int8-size"
+        ),
+        pytest.param(["--to", "onnx", "--keep-float", "auto"], "--keep-float: only with --int8", id="float-alone"),
         pytest.param(["--to", "onnx", "--int8", "--max-drop", "-1"], "--max-drop -1: percentage points", id="bound"),
     ],
 )

@@ -70,7 +70,7 @@ def export_int8(form: Format, network: Network, reference: Reference, out: Path,
 
     with aside(form, out, "int8") as place:
         result = quantized(form, network, place.path, images, score, top1, how.keep_float, how.max_drop)
-        found = next(one for one in compared if one.top1 == result.top1)
+        found = compared[[trial.kept for trial in result.trials].index(result.kept)]
         return place.take(found, int8={"same_class": found.same_class, **_plain(result, sum(map(len, images)))})
 
 
