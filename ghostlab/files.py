@@ -1,4 +1,4 @@
-"""Files that are either there whole or not there."""
+"""Files that are either there whole or not there, and where those of all runs lie."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["write_file", "write_text"]
+__all__ = ["cache_folder", "write_file", "write_text"]
+
+
+def cache_folder() -> Path:
+    """``$GHOSTLAB_CACHE``, else ``ghostlab`` in the user's cache folder (``$XDG_CACHE_HOME`` or ``~/.cache``)."""
+    given = os.environ.get("GHOSTLAB_CACHE")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ghostlab"
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
-from ghostlab.files import write_file
+from ghostlab.files import cache_folder, write_file
 
-__all__ = ["cache_folder", "has_library", "library"]
+__all__ = ["has_library", "library"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +55,6 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
 def has_library(dtype: torch.dtype) -> bool:
     """Whether there are kernels for ``dtype``."""
     return library(dtype) is not None
-
-
-def cache_folder() -> Path:
-    """``$GHOSTLAB_CACHE``, else ``ghostlab`` in the user's cache folder (``$XDG_CACHE_HOME`` or ``~/.cache``)."""
-    given = os.environ.get("GHOSTLAB_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ghostlab"
 
 
 def _compile(command: list[str], to: Path) -> None:
