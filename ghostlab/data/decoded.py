@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 import PIL
@@ -32,17 +33,27 @@ if TYPE_CHECKING:
 __all__ = ["DecodedSource", "decode", "decoded", "decoded_bytes"]
 
 PIXELS, INDEX = "pixels.bin", "index.json"
+VERSION = 2
 SAMPLE = 256
 CHUNK = 1024
 
+logger = logging.getLogger(__name__)
+
 
 class _Entry(NamedTuple):
-    """Where an image begins in the file of pixels and how large it is, or why it cannot be read."""
+    """Where an image begins in the file of pixels and how large it is, or what the decoder says against its bytes.
+
+    With neither a size nor a reason the system could not read the file: it is read when it is wanted.
+    """
 
     offset: int
-    height: int
-    width: int
+    height: int = 0
+    width: int = 0
     unreadable: str | None = None
+
+    @property
+    def absent(self) -> bool:
+        return self.unreadable is None and not self.height
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,10 @@ class DecodedSource:
         return {key: value for key, value in vars(self).items() if key != "pixels"}
 
     def load(self, index: int) -> Image.Image:
-        offset, height, width, unreadable = self.entries[index]
+        entry = self.entries[index]
+        if entry.absent:
+            return self.files.load(index)
+        offset, height, width, unreadable = entry
         if unreadable is not None:
             raise UnreadableError(self.files.paths[index], unreadable)
         return Image.fromarray(self.pixels[offset : offset + 3 * height * width].reshape(height, width, 3))
@@ -93,7 +107,7 @@ def decoded(source: Source, cfg: DataConfig) -> Source:
         return _kept(source, folder) if room else source
     except OSError as error:
         reason = error.strerror or error
-        raise RunError(f"data.decoded={cfg.decoded}: {reason}; data.decoded=null decodes every time") from None
+        raise RunError(f"data.decoded={cfg.decoded}: {reason}; data.decoded=null decodes every time") from error
 
 
 def decode(source: FileSource, parent: Path) -> DecodedSource:
@@ -110,6 +124,10 @@ def _kept(source: FileSource, folder: Path) -> DecodedSource:
         entries = _read_index(folder, len(source.paths))
         if entries is None:
             entries = _decode(source, folder)
+        elif any(entry.absent for entry in entries):
+            entries = _complete(source, folder, entries)
+    if absent := sum(entry.absent for entry in entries):
+        logger.warning("%d of %d images could not be read to be decoded once; they are read anew", absent, len(entries))
     return DecodedSource(source, folder / PIXELS, entries)
 
 
@@ -136,10 +154,11 @@ def _read_index(folder: Path, images: int) -> list[_Entry] | None:
     """The entries of a whole file of pixels; None where there is none."""
     try:
         read = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        entries = [_Entry(*entry) for entry in read]
-        last = entries[-1]
-        whole = last.offset + 3 * last.height * last.width == (folder / PIXELS).stat().st_size
-    except (OSError, ValueError, TypeError, IndexError):
+        # A list alone is of an earlier version, which took errors of the system for what the decoder says.
+        entries = [_Entry(*entry) for entry in read["images"]] if "images" in read else [_Entry(*e[:3]) for e in read]
+        end = max(entry.offset + 3 * entry.height * entry.width for entry in entries)
+        whole = end == (folder / PIXELS).stat().st_size
+    except (OSError, ValueError, TypeError, KeyError):
         return None
     return entries if whole and len(entries) == images else None
 
@@ -149,34 +168,59 @@ def _decode(source: FileSource, folder: Path) -> list[_Entry]:
     for left in folder.glob(f".{Path(PIXELS).stem}.*"):
         left.unlink()
     entries: list[_Entry] = []
-    write_file(folder / PIXELS, lambda temporary: entries.extend(_write(source, temporary)))
-    write_text(folder / INDEX, json.dumps(entries))
+
+    def write(to: Path) -> None:
+        with to.open("wb") as out:
+            entries.extend(_write(source.paths, out))
+
+    write_file(folder / PIXELS, write)
+    _write_index(folder, entries)
     return entries
 
 
-def _write(source: FileSource, file: Path) -> Iterator[_Entry]:
-    offset = 0
-    with file.open("wb") as out:
-        for image in _images(source):
-            if isinstance(image, UnreadableError):
-                yield _Entry(offset, 0, 0, image.reason)
-                continue
-            pixels = np.asarray(image)
-            out.write(pixels.tobytes())
-            yield _Entry(offset, *pixels.shape[:2])
-            offset += pixels.nbytes
+def _complete(source: FileSource, folder: Path, entries: list[_Entry]) -> list[_Entry]:
+    """The entries with those images that could not be read when the others were; their pixels are appended."""
+    absent = [k for k, entry in enumerate(entries) if entry.absent]
+    file = folder / PIXELS
+    whole = file.stat().st_size
+    completed = [*entries]
+    try:
+        with file.open("ab") as out:
+            for k, entry in zip(absent, _write([source.paths[k] for k in absent], out), strict=True):
+                completed[k] = entry
+        _write_index(folder, completed)
+    except OSError:  # no room for them: what is there goes on to be of use
+        os.truncate(file, whole)
+        return entries
+    return completed
 
 
-def _images(source: FileSource) -> Iterator[Image.Image | UnreadableError]:
+def _write_index(folder: Path, entries: list[_Entry]) -> None:
+    write_text(folder / INDEX, json.dumps({"version": VERSION, "images": entries}))
+
+
+def _write(paths: Sequence[str], out: BinaryIO) -> Iterator[_Entry]:
+    offset = out.seek(0, os.SEEK_END)
+    for image in _images(paths):
+        if isinstance(image, UnreadableError):
+            yield _Entry(offset, unreadable=None if image.passing else image.reason)
+            continue
+        pixels = np.asarray(image)
+        out.write(pixels.tobytes())
+        yield _Entry(offset, *pixels.shape[:2])
+        offset += pixels.nbytes
+
+
+def _images(paths: Sequence[str]) -> Iterator[Image.Image | UnreadableError]:
     """All images in order, decoded by several threads, a part at a time so that few are in memory."""
     screen = Console(stderr=True)
     with (
         Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress,
         ThreadPoolExecutor(os.cpu_count()) as threads,
     ):
-        bar = progress.add_task("decoding the images once", total=len(source.paths))
-        for start in range(0, len(source.paths), CHUNK):
-            for image in threads.map(_readable, source.paths[start : start + CHUNK]):
+        bar = progress.add_task("decoding the images once", total=len(paths))
+        for start in range(0, len(paths), CHUNK):
+            for image in threads.map(_readable, paths[start : start + CHUNK]):
                 yield image
                 progress.advance(bar)
 

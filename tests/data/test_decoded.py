@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import os
 import pickle
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -125,6 +131,69 @@ def test_what_a_killed_process_left_is_removed(source: FileSource, tmp_path: Pat
     (folder / ".pixels.1.bin").write_bytes(b"half of it")
     decode(source, tmp_path / "kept")
     assert {file.name for file in folder.iterdir()} == {".lock", PIXELS, INDEX}
+
+
+@contextmanager
+def files_at_once(count: int) -> Iterator[None]:
+    """This process may open so many more files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + count, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_errors_of_the_system_are_not_kept(
+    source: FileSource, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    read_image(source.paths[0])  # loads what Pillow needs
+    with files_at_once(2):  # of which the lock and the file of pixels are two
+        kept = decode(source, tmp_path / "kept")
+    assert "4 of 4 images could not be read to be decoded once" in caplog.text
+    with files_at_once(0), pytest.raises(UnreadableError, match="Too many open files"):
+        kept.load(0)
+    assert same(kept.load(0), read_image(source.paths[0]))
+    caplog.clear()
+    check_images(decode(source, tmp_path / "kept"), source)
+    assert not caplog.records
+
+
+def check_images(kept: DecodedSource, source: FileSource) -> None:
+    """All of ``source`` are decoded, but for the last one, which is no image."""
+    assert [entry.unreadable for entry in kept.entries] == [None, None, None, "not an image"]
+    assert not any(entry.absent for entry in kept.entries)
+    assert all(same(kept.load(i), read_image(source.paths[i])) for i in (0, 1, 2))
+
+
+def test_errors_that_an_earlier_version_kept_are_tried_again(source: FileSource, tmp_path: Path) -> None:
+    decode(source, tmp_path / "kept")
+    [index] = (tmp_path / "kept").rglob(INDEX)
+    pixels = index.with_name(PIXELS)
+    first = 3 * 20 * 24
+    entries = [[0, 0, 0, "Too many open files"], [0, 30, 10, None], [900, 20, 24, None], [2340, 0, 0, "not an image"]]
+    index.write_text(json.dumps(entries))
+    pixels.write_bytes(pixels.read_bytes()[first:])
+    check_images(decode(source, tmp_path / "kept"), source)
+    assert len(json.loads(index.read_text())["images"]) == 4
+
+
+def test_what_can_be_used_is_used_where_there_is_no_room_for_the_rest(source: FileSource, tmp_path: Path) -> None:
+    with files_at_once(2):
+        decode(source, tmp_path / "kept")
+    [pixels] = (tmp_path / "kept").rglob(PIXELS)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        kept = decode(source, tmp_path / "kept")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert pixels.stat().st_size == 0
+    assert same(kept.load(0), read_image(source.paths[0]))
 
 
 def test_a_folder_that_cannot_be_made_is_named(source: FileSource, tmp_path: Path) -> None:

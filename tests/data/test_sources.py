@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 from pytest import param
 
+from ghostlab.data.reading import suffixes
 from ghostlab.data.sources import FileSource, MemorySource, UnreadableError, read_image
 
 RED, GREEN = (200, 30, 10), (20, 180, 40)
@@ -59,12 +61,53 @@ def test_every_mode_is_read_as_rgb(tmp_path: Path, image: Image.Image, suffix: s
     assert np.abs(np.subtract(read.getpixel((20, 3)), top)).max() <= 2
 
 
+def ramp(top: float, kind: str) -> Image.Image:
+    """64 x 64 pixels from 0 at the left to ``top`` at the right."""
+    return Image.fromarray(np.tile(np.linspace(0, top, 64), (64, 1)).astype(kind))
+
+
 @pytest.mark.parametrize("suffix", ["png", "tiff"])
 def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"image.{suffix}"
     sixteen_bit().save(path)
     red = np.asarray(read_image(str(path)))[0, :, 0]
     assert red.tolist() == [0, 0, 1, 1, 128, 255]  # value / 257, rounded
+
+
+@pytest.mark.parametrize(
+    ("top", "kind"),
+    [(1, "f4"), (255, "f4"), (65535, "f4"), (255, "i4"), (65535, "i4"), (255, "u2"), (65535, "u2"), (65535, ">u2")],
+)
+def test_floats_and_wide_integers_are_scaled_by_their_range(tmp_path: Path, top: int, kind: str) -> None:
+    path = tmp_path / "image.tif"
+    ramp(top, kind).save(path)
+    read = np.asarray(read_image(str(path)))
+    assert np.abs(read[5, :, 1] - np.linspace(0, 255, 64)).max() <= 1
+
+
+def test_the_range_is_the_smallest_that_holds_the_image_and_not_its_extremes(tmp_path: Path) -> None:
+    path = tmp_path / "image.tif"
+    ramp(0.4, "f4").save(path)
+    assert np.asarray(read_image(str(path))).max() == 102
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        param(ramp(-3, "f4"), "grey values from -3 to 0; read are 0 to 1, 0 to 255 and 0 to 65,535", id="negative"),
+        param(ramp(65536, "f4"), "grey values from 0 to 65536", id="large"),
+        param(ramp(2**31 - 1, "i4"), "grey values from 0 to 2.14748e+09", id="wide"),
+        param(Image.fromarray(np.full((4, 4), np.nan, "f4")), "grey values from nan to nan", id="no-number"),
+        param(Image.fromarray(np.full((4, 4), np.inf, "f4")), "grey values from inf", id="infinite"),
+    ],
+)
+def test_other_ranges_are_refused(tmp_path: Path, image: Image.Image, reason: str) -> None:
+    path = tmp_path / "image.tif"
+    image.save(path)
+    with pytest.raises(UnreadableError) as caught:
+        read_image(str(path))
+    assert caught.value.reason.startswith(reason)
+    assert not caught.value.passing
 
 
 @pytest.mark.parametrize(
@@ -134,6 +177,49 @@ def test_what_cannot_be_decoded_is_unreadable_with_its_path_and_a_reason_of_one_
     assert caught.value.path == str(path)
     assert reason in caught.value.reason
     assert "\n" not in caught.value.reason
+
+
+def test_what_the_system_says_may_pass_and_what_the_decoder_says_does_not(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("text")
+    (tmp_path / "folder.png").mkdir()
+    for name, passing in {"text.png": False, "folder.png": True, "absent.png": True}.items():
+        with pytest.raises(UnreadableError) as caught:
+            read_image(str(tmp_path / name))
+        assert caught.value.passing == passing
+
+
+def test_an_image_that_does_not_fit_the_memory_may_fit_later(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    Image.new("P", (9000, 9000)).save(path, compress_level=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20, hard))
+    try:
+        with pytest.raises(UnreadableError) as caught:
+            read_image(str(path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    assert caught.value.passing
+
+
+def test_a_file_is_never_given_to_another_program(tmp_path: Path) -> None:
+    path = tmp_path / "image.jpg"
+    Image.new("RGB", (8, 8)).save(path, "EPS")  # which Pillow would let Ghostscript read
+    with pytest.raises(UnreadableError, match="not an image"):
+        read_image(str(path))
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "jp2", "tga", "avif", "ico", "pcx", "qoi", "webp", "PNM"])
+def test_what_pillow_reads_has_a_known_suffix(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"image.{suffix}"
+    two_colours().save(path)
+    assert suffix.lower() in suffixes()
+    assert read_image(str(path)).mode == "RGB"
+
+
+@pytest.mark.parametrize("suffix", ["eps", "mpg", "h5", "txt", "pdf", "xml"])
+def test_other_files_have_not(suffix: str) -> None:
+    assert suffix not in suffixes()
 
 
 def test_a_truncated_png_is_unreadable(tmp_path: Path) -> None:
