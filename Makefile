@@ -1,11 +1,12 @@
 # make train [ARGS="..."]   set everything up once, then train (default: strategy=kd+reparam model=ghostnetv2 data=digits)
 # make test  [ARGS="..."]   set everything up once, then run the tests
 # make test-litert          those of LiteRT, in an environment on top of the other
+# make test-sanitized       those of the C++ kernels, with sanitizers of addresses and of undefined behaviour in them
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 
-.PHONY: train test test-litert setup clean
+.PHONY: train test test-litert test-sanitized setup clean
 
 train: $(VENV)/.train
 	$(VENV)/bin/python train.py $(if $(strip $(ARGS)),$(ARGS),strategy=kd+reparam model=ghostnetv2)
@@ -16,6 +17,15 @@ test: $(VENV)/.test
 # What LiteRT's converter needs slows every other test down (torchmetrics imports transformers where it is installed).
 test-litert: $(VENV)-litert/.test
 	$(VENV)-litert/bin/python -m pytest -n 0 tests/deploy/export/test_formats.py -k litert $(ARGS)
+
+# A compiler that fails would leave nothing to test, so that the kernels are built first.
+SANITIZED = CXX='env -u LD_PRELOAD g++ -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all' \
+	GHOSTLAB_CACHE=build/sanitized ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=3 \
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	$(VENV)/bin/python
+test-sanitized: $(VENV)/.test
+	$(SANITIZED) -c 'import sys, torch, ghostlab.reparam.online.build as b; sys.exit(not all(map(b.library, b.VALUES)))'
+	$(SANITIZED) -m pytest -n 0 tests/reparam/test_depthwise_geometry.py tests/reparam/test_depthwise_forms.py -k 'not triton' $(ARGS)
 
 setup: $(VENV)/.test
 

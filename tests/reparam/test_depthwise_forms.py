@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import functools
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from pytest import param
 from torch import Tensor
 
 from ghostlab.errors import UsageError
 from ghostlab.reparam.online import build, eager, native, triton_depthwise
+from tests.reparam.depthwise import (
+    Case,
+    close,
+    every_second,
+    first,
+    last,
+    operands,
+    reference_input_gradient,
+    reference_kernel_gradient,
+    reference_moments,
+    slice_of_more,
+)
 
 Call = Callable[..., Any]
 
@@ -81,36 +91,6 @@ def form(request: pytest.FixtureRequest) -> Form:
     )
 
 
-class Case(NamedTuple):
-    shape: tuple[int, int, int, int]
-    size: int
-    stride: int
-    padding: int
-    layout: Callable[[Tensor], Tensor]
-
-    @property
-    def kernel(self) -> tuple[int, int, int]:
-        return self.size, self.stride, self.padding
-
-
-def last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def first(x: Tensor) -> Tensor:
-    return x.contiguous()
-
-
-def slice_of_more(x: Tensor) -> Tensor:
-    """Channels-last, the channels part of more: pixels lie further apart than channels are many."""
-    return last(torch.cat([x[:, :1], x, x[:, :2]], 1))[:, 1:-2]
-
-
-def every_second(x: Tensor) -> Tensor:
-    """No dimension is dense."""
-    return x.repeat_interleave(2, 3)[..., ::2]
-
-
 CASES = [
     param(Case((2, 5, 6, 7), 3, 1, 1, last), id="3x3"),
     param(Case((2, 3, 6, 5), 3, 1, 1, first), id="3x3 contiguous"),
@@ -123,35 +103,6 @@ CASES = [
     param(Case((2, 2, 7, 3), 5, 2, 2, every_second), id="5x5 stride 2, narrow, not dense"),
     param(Case((2, 3, 4, 4), 3, 2, 3, last), id="padding as wide as the kernel"),
 ]
-
-
-@functools.lru_cache
-def operands(case: Case) -> dict[str, Tensor]:
-    """Random arguments in float64; values of ``x`` have a mean."""
-    count, channels = case.size**2, case.shape[1]
-    x = torch.randn(case.shape, dtype=torch.float64) + 2
-    shapes = {"kernel": (channels, count), "quadratic": (channels, count, count), "constant": (channels, count)}
-    made = {name: torch.randn(shape, dtype=torch.float64) for name, shape in shapes.items()}
-    grad = torch.randn(*case.shape[:2], *eager.output_size(x, *case.kernel), dtype=torch.float64)
-    return {"x": x, "grad": grad, **made}
-
-
-def patches_of(x: Tensor, size: int, stride: int, padding: int) -> Tensor:
-    """(B, C, K, H' * W')."""
-    return F.unfold(x, size, padding=padding, stride=stride).unflatten(1, (x.shape[1], size * size))
-
-
-def reference_moments(x: Tensor, *kernel: int) -> tuple[Tensor, Tensor]:
-    patches = patches_of(x, *kernel).permute(1, 2, 0, 3).flatten(2)
-    mean = patches.mean(-1)
-    centred = patches - mean.unsqueeze(-1)
-    return mean, centred @ centred.mT / patches.shape[-1]
-
-
-def close(got: Tensor, expected: Tensor, tolerance: float) -> None:
-    """Equal up to ``tolerance`` of the largest expected value."""
-    bound = tolerance * max(1.0, expected.abs().max().item())
-    torch.testing.assert_close(got.to(expected.dtype), expected, rtol=0, atol=bound)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -169,23 +120,10 @@ def test_moments(form: Form, case: Case) -> None:
 def test_kernel_gradient(form: Form, case: Case) -> None:
     x, grad = (case.layout(operands(case)[name].to(form.dtype)) for name in ("x", "grad"))
     d_kernel, d_bias = form.kernel_gradient(x, grad, *case.kernel)
-    weight = torch.zeros(case.shape[1], 1, case.size, case.size, dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(case.shape[1], dtype=torch.float64, requires_grad=True)
-    y = F.conv2d(x.double(), weight, bias, case.stride, case.padding, 1, case.shape[1])
-    expected = torch.autograd.grad(y, (weight, bias), grad.double())
+    expected = reference_kernel_gradient(case)
     assert d_kernel.is_contiguous() and d_bias.is_contiguous()
-    close(d_kernel, expected[0].flatten(1), form.tolerance)
+    close(d_kernel, expected[0], form.tolerance)
     close(d_bias, expected[1], form.tolerance)
-
-
-def reference_input_gradient(case: Case) -> Tensor:
-    """Gradient of unfold: what each patch sends back lands where it was read."""
-    values = operands(case)
-    x = values["x"].clone().requires_grad_()
-    patches = patches_of(x, *case.kernel)
-    sent = values["quadratic"] @ patches.detach() + values["constant"].unsqueeze(-1)
-    sent += values["kernel"].unsqueeze(-1) * values["grad"].flatten(2).unsqueeze(2)
-    return torch.autograd.grad(patches, x, sent)[0]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -210,6 +210,32 @@ def test_half_precision_is_as_exact_as_that_of_the_branches(case: Case) -> None:
         assert error["always"] <= 2 * error["never"] + 0.01, name
 
 
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(
+    ("case", "layout"),
+    [
+        param(DEPTHWISE, CHANNELS_LAST, id="depthwise"),
+        param(POINTWISE, torch.contiguous_format, id="pointwise, contiguous"),
+        param(POINTWISE._replace(channels=(96, 96)), torch.contiguous_format, id="with an identity"),
+        param(
+            DEPTHWISE._replace(conv={"kernel_size": 3, "padding": 1}, channels=(8, 8)), CHANNELS_LAST, id="dense 3 x 3"
+        ),
+        param(DEPTHWISE._replace(size=(2, 1, 1)), CHANNELS_LAST, id="one pixel"),
+    ],
+)
+def test_auto_that_takes_the_branches_under_autocast_is_never(
+    case: Case, layout: torch.memory_format, half: torch.dtype
+) -> None:
+    """To the bit, and in the same data types: the mode must not change what an identity branch is given."""
+    site = site_of(case, torch.float32)
+    x = images_of(case, torch.float32).contiguous(memory_format=layout)
+    with torch.autocast("cpu", half):
+        assert path_of(site, x) == "branches"
+        auto, never = (dict(one_step(with_mode(site, mode), x)) for mode in ("auto", "never"))
+    for name, value in never.items():
+        assert auto[name].dtype == value.dtype and torch.equal(auto[name], value), name
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "bf16"])

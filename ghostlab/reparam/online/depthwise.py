@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ghostlab.reparam.online import eager, native, triton_depthwise
+from ghostlab.reparam.online.arguments import SIZES, STRIDES
 
 __all__ = ["Depthwise"]
 
@@ -17,7 +18,7 @@ __all__ = ["Depthwise"]
 def _form(x: Tensor, size: int, stride: int) -> ModuleType:
     if native.supports(x, size, stride):
         return native
-    fits = x.is_cuda and x.dtype in triton_depthwise.DTYPES and size in (3, 5) and stride in (1, 2)
+    fits = x.is_cuda and x.dtype in triton_depthwise.DTYPES and size in SIZES and stride in STRIDES
     return triton_depthwise if fits and triton_depthwise.available() else eager
 
 

@@ -12,19 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ghostlab.errors import UsageError
+from ghostlab.reparam.online.arguments import check_arguments
 
-__all__ = ["input_gradient", "kernel_gradient", "moments", "output_size"]
-
-
-def output_size(x: Tensor, size: int, stride: int, padding: int) -> tuple[int, int]:
-    """Height and width of the output; ``UsageError`` where the kernel fits in the padded image nowhere."""
-    height, width = (length + 2 * padding - size for length in x.shape[2:])
-    if height < 0 or width < 0:
-        raise UsageError(
-            f"image {tuple(x.shape[2:])} with padding {padding} is smaller than the kernel, {size} x {size}"
-        )
-    return height // stride + 1, width // stride + 1
+__all__ = ["input_gradient", "kernel_gradient", "moments"]
 
 
 def window(padded: Tensor, entry: int, size: int, stride: int, output: tuple[int, int]) -> Tensor:
@@ -43,7 +33,7 @@ def moments(x: Tensor, size: int, stride: int, padding: int) -> tuple[Tensor, Te
 
     Both are taken of x minus its mean, so that no digits are lost where the mean is large against the spread.
     """
-    output, padded = output_size(x, size, stride, padding), pad(x, padding)
+    output, padded = check_arguments(x, size, stride, padding), pad(x, padding)
     shift = x.mean((0, 2, 3), dtype=padded.dtype)
     centred = padded - shift[:, None, None]
     entries = range(size * size)
@@ -72,9 +62,8 @@ def lagged_product(images: Tensor, lag: int) -> Tensor:
 
 def kernel_gradient(x: Tensor, grad: Tensor, size: int, stride: int, padding: int) -> tuple[Tensor, Tensor]:
     """Gradients of kernel (C, K) and bias (C), in float32 at least."""
-    padded = pad(x, padding)
+    output, padded = check_arguments(x, size, stride, padding, grad), pad(x, padding)
     grad = grad.to(padded.dtype)
-    output = output_size(x, size, stride, padding)
     read = (window(padded, a, size, stride, output) for a in range(size * size))
     return torch.stack([(grad * values).sum((0, 2, 3)) for values in read], -1), grad.sum((0, 2, 3))
 
@@ -94,10 +83,10 @@ def input_gradient(
     quadratic is (C, K, K), constant (C, K); the result is as ``x`` in shape, dtype and memory format. A row of
     ``quadratic p`` is a depthwise convolution of x, done in float32 at least whatever autocast says.
     """
+    output = check_arguments(x, size, stride, padding, grad, kernel, quadratic, constant)
     precise = torch.promote_types(x.dtype, torch.float32)
     value, grad, kernel, quadratic, constant = (t.to(precise) for t in (x, grad, kernel, quadratic, constant))
-    back = pad(torch.zeros_like(value), padding)
-    channels, output = x.shape[1], output_size(x, size, stride, padding)
+    back, channels = pad(torch.zeros_like(value), padding), x.shape[1]
     with torch.autocast(x.device.type, enabled=False):
         for a in range(size * size):
             weight = quadratic[:, a].reshape(channels, 1, size, size)

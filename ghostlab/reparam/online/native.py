@@ -7,32 +7,39 @@ import ctypes
 import torch
 from torch import Tensor
 
-from ghostlab.reparam.online.build import has_library, library
-from ghostlab.reparam.online.eager import output_size
+from ghostlab.errors import UsageError
+from ghostlab.reparam.online.arguments import SIZES, STRIDES, check_arguments, check_form
+from ghostlab.reparam.online.build import VALUES, has_library, library
 
 __all__ = ["input_gradient", "kernel_gradient", "moments", "supports"]
 
 
 def supports(x: Tensor, size: int, stride: int) -> bool:
     """Whether there are kernels for ``x`` and a convolution of this size and stride on this machine."""
-    fits = x.device.type == "cpu" and size in (3, 5) and stride in (1, 2)
+    fits = x.device.type == "cpu" and size in SIZES and stride in STRIDES
     return fits and has_library(x.dtype)
 
 
 def moments(x: Tensor, size: int, stride: int, padding: int) -> tuple[Tensor, Tensor]:
-    """Mean (C, K) and biased covariance (C, K, K) of the K = size * size values under the kernel, over all outputs."""
+    """Mean (C, K) and biased covariance (C, K, K) of the K = size * size values under the kernel, over all outputs.
+
+    Like the functions below raises ``UsageError`` for arguments that do not fit together or have no C++ form, before
+    anything is read.
+    """
+    output = _checked(size, stride, padding, x)
     x = _pixels_apart(x)
     mean = x.new_empty(x.shape[1], size**2)
     cov = x.new_empty(x.shape[1], size**2, size**2)
-    _call("moments", size, _geometry(x, None, size, stride, padding), x, mean, cov)
+    _call("moments", size, _geometry(x, None, output, stride, padding), x, mean, cov)
     return mean, cov
 
 
 def kernel_gradient(x: Tensor, grad: Tensor, size: int, stride: int, padding: int) -> tuple[Tensor, Tensor]:
     """Gradients of the kernel (C, K) and the bias (C,)."""
+    output = _checked(size, stride, padding, x, grad)
     x, grad = _pixels_apart(x), _pixels_apart(grad)
     d_kernel, d_bias = x.new_empty(x.shape[1], size**2), x.new_empty(x.shape[1])
-    _call("kernel_gradient", size, _geometry(x, grad, size, stride, padding), x, grad, d_kernel, d_bias)
+    _call("kernel_gradient", size, _geometry(x, grad, output, stride, padding), x, grad, d_kernel, d_bias)
     return d_kernel, d_bias
 
 
@@ -47,10 +54,11 @@ def input_gradient(
     padding: int,
 ) -> Tensor:
     """``grad`` back through kernel (C, K), plus ``quadratic p + constant`` of each patch p, added where p was read."""
+    output = _checked(size, stride, padding, x, grad, kernel, quadratic, constant)
     x, grad = _pixels_apart(x), _pixels_apart(grad)
     kernel, quadratic, constant = kernel.contiguous(), quadratic.contiguous(), constant.contiguous()
     out = torch.empty(x.shape, dtype=x.dtype, memory_format=torch.channels_last)
-    geometry = _geometry(x, grad, size, stride, padding)
+    geometry = _geometry(x, grad, output, stride, padding)
     _call("input_gradient", size, geometry, x, grad, kernel, quadratic, constant, out)
     return out
 
@@ -67,12 +75,21 @@ class _Geometry(ctypes.Structure):
     ]
 
 
-def _geometry(x: Tensor, grad: Tensor | None, size: int, stride: int, padding: int) -> _Geometry:
+def _checked(size: int, stride: int, padding: int, x: Tensor, *others: Tensor) -> tuple[int, int]:
+    """Height and width of the output of what the kernels may be given."""
+    output = check_arguments(x, size, stride, padding, *others)
+    check_form("C++", tuple(VALUES), size, stride, x, *others)
+    if x.device.type != "cpu" or any(other.dtype != x.dtype for other in others):
+        given = ", ".join(f"{tensor.dtype} on {tensor.device}" for tensor in (x, *others))
+        raise UsageError(f"{given}: the C++ form needs one dtype, on the CPU")
+    return output
+
+
+def _geometry(x: Tensor, grad: Tensor | None, output: tuple[int, int], stride: int, padding: int) -> _Geometry:
     batch, channels, height, width = x.shape
-    out_h, out_w = output_size(x, size, stride, padding)
     out_step = channels if grad is None else _step(grad)
     return _Geometry(
-        *(batch, height, width, out_h, out_w, channels),
+        *(batch, height, width, *output, channels),
         *(_step(x), out_step, stride, padding, torch.get_num_threads()),
     )
 

@@ -39,9 +39,10 @@ def run_site(site: MultiBranchConv, x: Tensor) -> Tensor:
         return site.branch_sum(x)
     if batch_statistics == {False}:
         return _frozen(site, x, site.geometry)
-    x = _autocast(x)
-    form = _form(site, x, site.geometry)
-    return site.branch_sum(x) if form is None else _online(site, x, form, site.geometry)
+    images = _autocast(x)
+    form = _form(site, images, site.geometry)
+    # The branches get x as it was: autocast is theirs to apply, and an identity branch keeps the digits of its input.
+    return site.branch_sum(x) if form is None else _online(site, images, form, site.geometry)
 
 
 def path_of(site: MultiBranchConv, x: Tensor) -> str:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ghostlab.errors import UsageError
-from ghostlab.reparam.online.eager import output_size
+from ghostlab.reparam.online.arguments import check_arguments, check_form
 
 __all__ = ["available", "input_gradient", "kernel_gradient", "moments"]
 
@@ -40,9 +40,19 @@ def available() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def check(x: Tensor) -> None:
-    if x.dtype not in DTYPES:
-        raise UsageError(f"dtype {x.dtype} has no Triton form; allowed: {', '.join(str(dtype) for dtype in DTYPES)}")
+def checked(size: int, stride: int, padding: int, x: Tensor, *others: Tensor) -> tuple[int, int]:
+    """Height and width of the output of what the kernels may be given."""
+    output = check_arguments(x, size, stride, padding, *others)
+    check_form("Triton", DTYPES, size, stride, x, *others[:1])
+    outer = len(x) * (x.shape[2] + 2 * padding) * (x.shape[3] + 2 * padding)
+    if max(outer, *(reach(image) for image in (x, *others[:1]))) >= 2**31:
+        raise UsageError(f"images {tuple(x.shape)} with padding {padding}: the Triton form counts pixels in 32 bits")
+    return output
+
+
+def reach(images: Tensor) -> int:
+    """How far, in values, the last value of an image lies from its first."""
+    return sum((length - 1) * step for length, step in zip(images.shape[1:], images.stride()[1:], strict=True))
 
 
 def block_of(channels: int, widest: int, *images: Tensor) -> int:
@@ -83,12 +93,11 @@ def pairs(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
 def moments(x: Tensor, size: int, stride: int, padding: int) -> tuple[Tensor, Tensor]:
     """Mean (C, K) and biased covariance (C, K, K) of the patches of ``x``, float32: see ``eager.moments``.
 
-    Raises ``UsageError`` for a dtype without a Triton form, and for an image smaller than the kernel.
+    Raises ``UsageError`` for arguments that do not fit together or have no Triton form, before anything is read.
     """
     from ghostlab.reparam.online.triton_kernels import LANES, moments_kernel
 
-    check(x)
-    (height, width), (batch, channels) = output_size(x, size, stride, padding), x.shape[:2]
+    (height, width), (batch, channels) = checked(size, stride, padding, x), x.shape[:2]
     block, vec = block_of(channels, 32, x), vector_of(channels, 4, x)
     positions = SUMS // block
     padded = (x.shape[2] + 2 * padding) * (x.shape[3] + 2 * padding)
@@ -120,8 +129,7 @@ def kernel_gradient(x: Tensor, grad: Tensor, size: int, stride: int, padding: in
     """Gradients of kernel (C, K) and bias (C), float32: see ``eager.kernel_gradient``. Raises as ``moments`` does."""
     from ghostlab.reparam.online.triton_kernels import LANES, kernel_gradient_kernel
 
-    check(x)
-    (height, width), (batch, channels) = output_size(x, size, stride, padding), x.shape[:2]
+    (height, width), (batch, channels) = checked(size, stride, padding, x, grad), x.shape[:2]
     block, vec = block_of(channels, 32, x, grad), vector_of(channels, 4, x, grad)
     positions, count = SUMS // block, size * size + 1
     groups = -(-count // LANES.value)
@@ -228,8 +236,7 @@ def input_gradient(
     """
     from ghostlab.reparam.online.triton_kernels import input_gradient_kernel
 
-    check(x)
-    output, channels = output_size(x, size, stride, padding), x.shape[1]
+    output, channels = checked(size, stride, padding, x, grad, kernel, quadratic, constant), x.shape[1]
     out = torch.empty_like(x)
     block = block_of(channels, 64, x, grad, out)
     vec = vector_of(channels, 16 // x.element_size(), x, grad, out)

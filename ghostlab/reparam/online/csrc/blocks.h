@@ -94,7 +94,7 @@ struct Plan {
         }
         chunks = std::min(g.batch, g.threads);
         groups = std::max<int64_t>(1, std::min<int64_t>(blocks.size(), g.threads / chunks));
-        const int64_t image = g.in_h * g.in_w * g.in_step * value;
+        const int64_t image = g.in_h * g.in_w * std::max<int64_t>(1, g.in_step) * value;
         at_once = std::max<int64_t>(1, (1 << 20) / image);  // what stays in the second-level cache
     }
     size_t slots() const { return chunks * blocks.size(); }

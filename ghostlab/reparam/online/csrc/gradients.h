@@ -32,7 +32,7 @@ void kernel_gradient(const T* x, const T* grad, const Geometry& g, T* d_kernel, 
     std::vector<Sums<T>> sums(plan.slots());
     plan.run<T>([&](const Task& task, auto lanes, Scratch<T>& scratch) {
         constexpr int N = decltype(lanes)::value;
-        auto& image = scratch.template get<N>(0, g.in_h, g.in_w, K + g.stride);
+        auto& image = scratch.template get<N>(0, g.in_h, g.in_w, g.pad);  // as far as outputs read
         for (int64_t b = task.first; b < task.last; ++b) {
             image.fill(x + b * g.in_h * g.in_w * g.in_step + task.block.channel, g.in_step);
             kernel_sums<T, N, K>(image, grad + b * g.out_h * g.out_w * g.out_step + task.block.channel, g,
