@@ -11,14 +11,16 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.config.compose import compose
-from ghostlab.config.identity import identity, model_overrides
+from ghostlab.config.identity import model_overrides, values
 from ghostlab.errors import GhostlabError
 from ghostlab.strategies.registry import canonical_name
 
-__all__ = ["common_overrides", "row_overrides", "strategy_of"]
+__all__ = ["OF_STRATEGIES", "common_overrides", "row_overrides", "strategy_of"]
 
 PLAIN = re.compile(r"[A-Za-z_./][\w./+-]*")
 DEFAULT_OPTIMIZER = "adamw"
+OF_STRATEGIES = ("strategy.", "data.teacher.")
+"""Beginnings of keys that only strategies read."""
 WORDS = ("null", "true", "false", "nan", "inf")
 
 
@@ -46,7 +48,7 @@ def row_overrides(config: dict[str, Any]) -> list[str]:
 def _changes(config: dict[str, Any], named: tuple[str, ...], strategies: bool) -> list[str]:
     """The values that differ from those that ``named`` alone composes, of the strategies or of all else."""
     defaults = _defaults(named)
-    given = {key: value for key, value in identity(config).items() if key.startswith("strategy.") == strategies}
+    given = {key: value for key, value in values(config).items() if key.startswith(OF_STRATEGIES) == strategies}
     changed = {key: value for key, value in given.items() if value != {} and defaults.get(key, {}) != value}
     return [_override(key if key in defaults else f"+{key}", value) for key, value in changed.items() if defaults]
 
@@ -55,7 +57,7 @@ def _changes(config: dict[str, Any], named: tuple[str, ...], strategies: bool) -
 def _defaults(named: tuple[str, ...]) -> dict[str, Any]:
     """Empty for what this version cannot compose."""
     try:
-        return identity(compose(named))
+        return values(compose(named))
     except (GhostlabError, HydraException, OmegaConfBaseException):
         return {}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ghostlab.ablation.commands import strategy_of
+from ghostlab.ablation.commands import OF_STRATEGIES, strategy_of
 from ghostlab.ablation.plan import Row
 from ghostlab.ablation.relations import against
 from ghostlab.config.identity import identity
@@ -18,7 +18,7 @@ Config = dict[str, Any]
 
 def shared_settings(config: Config) -> Config:
     """All of a configuration that has to be the same in a table: values by dotted key, without the strategies'."""
-    return {key: value for key, value in sorted(identity(config).items()) if not key.startswith("strategy.")}
+    return {key: value for key, value in sorted(identity(config).items()) if not key.startswith(OF_STRATEGIES)}
 
 
 def row_names(configs: Sequence[Config]) -> list[str]:

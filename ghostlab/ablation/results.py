@@ -12,12 +12,12 @@ from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.ablation.plan import Row, Table
 from ghostlab.ablation.summary import Run, State
 from ghostlab.config import config_hash
+from ghostlab.config.identity import SCHEMA
 
 __all__ = ["figure", "read_config", "read_runs", "top1_by_seed"]
 
@@ -59,7 +59,7 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     try:
         config = yaml.load((folder / CONFIG).read_text(encoding="utf-8"), LOADER)
         known = (config["data"]["name"], config["model"]["name"], config["strategy"], config["seed"])
-        config_hash(OmegaConf.create(config))
+        config_hash(config)
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, OmegaConfBaseException):
         return None
     return config if all(map(isinstance, known, (str, str, dict, int))) and known[2] else None
@@ -75,11 +75,19 @@ def _result(folder: Path, expected: str, seed: int) -> tuple[Mapping[str, Any] |
         return None, f"{RESULT} cannot be read ({type(error).__name__})"
     if not isinstance(read, dict):
         return None, f"{RESULT} is not that of a run"
-    if read.get("config_hash") != expected or read.get("seed") != seed:
+    if not _is_meant(read, folder, expected) or read.get("seed") != seed:
         return None, "its folder holds another configuration"
     if figure(Run(seed, folder, "finished", "", read), "top1") is None:
         return read, f"its top-1 is {read.get('top1')}"
     return read, None
+
+
+def _is_meant(result: Mapping[str, Any], folder: Path, expected: str) -> bool:
+    """Whether it has this hash or, where an earlier version wrote it and took other hashes, its configuration has."""
+    if result.get("config_hash") == expected or result.get("config_schema") == SCHEMA:
+        return result.get("config_hash") == expected
+    config = read_config(folder)
+    return config is not None and config_hash(config) == expected
 
 
 def _unfinished(folder: Path) -> tuple[State, str | None]:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from ghostlab.ablation.commands import common_overrides, row_overrides, strategy_of
 from ghostlab.ablation.naming import row_names, shared_settings, table_titles, without_names
 from ghostlab.ablation.plan import Plan, Row, Table
@@ -86,7 +84,7 @@ def _grouped(found: Found, key: Callable[[Config], str]) -> list[Found]:
 
 
 def _digits(config: Config) -> str:
-    return config_hash(OmegaConf.create(config))
+    return config_hash(config)
 
 
 def _first(group: Found) -> Config:

@@ -17,6 +17,7 @@ from ghostlab.ablation.arrange import Wanted, arrange
 from ghostlab.ablation.plan import Plan, Table, keep_plan
 from ghostlab.ablation.progress import Progress, failure
 from ghostlab.config.sweep import Job, apart, choices, distinct
+from ghostlab.data.manifest import forget
 from ghostlab.errors import RunError
 from ghostlab.quantities import duration
 from ghostlab.training.processes import refuse_several_processes
@@ -48,6 +49,7 @@ class Sweep:
     def split(self, config: DictConfig, given: Mapping[str, Sequence[str]], size: int | None) -> list[list[list[str]]]:
         """The overrides of every job that is still to be done, in batches of ``size`` (None: one), after the plan is
         checked and shown; raises ``UsageError`` at the first mistake in any of them."""
+        forget()  # what the images were when this process last looked
         jobs, tables = _planned(given, config)
         for job in jobs:
             refuse_several_processes(parse(job.cfg).trainer)

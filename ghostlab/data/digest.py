@@ -1,37 +1,31 @@
-"""A hash by which the images of a split are known again on any machine."""
+"""Hashes by which images are known again on any machine."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ghostlab.data.content import content_hashes
 from ghostlab.data.sources import FileSource, MemorySource, Source
 
-__all__ = ["digest"]
+__all__ = ["digest", "image_hashes"]
 
 
 def digest(source: Source) -> str:
-    """16 hex digits of the images, their order and their classes.
-
-    Images in memory count with their pixels, files with their names below their common folder and their sizes.
-    """
+    """16 hex digits of the images' contents, their order and their classes, wherever they lie."""
     hashed = hashlib.sha256(np.ascontiguousarray(source.targets).tobytes())
-    hashed.update("\n".join(source.class_names).encode())
-    for part in _parts(source):
-        hashed.update(part)
+    hashed.update("\n".join(source.class_names).encode(errors="surrogateescape"))
+    hashed.update(source.pixels.tobytes() if isinstance(source, MemorySource) else image_hashes(source).tobytes())
     return hashed.hexdigest()[:16]
 
 
-def _parts(source: Source) -> Iterable[bytes]:
+def image_hashes(source: Source) -> NDArray[np.uint64]:
+    """64 bits (N,) of the content of each image: of its pixels where it lies in memory, else of its file."""
     if isinstance(source, MemorySource):
-        yield source.pixels.tobytes()
-    elif isinstance(files := getattr(source, "files", source), FileSource):
-        # Of a million paths the first and the last in order have in common what all have; a Path for each is slow.
-        root = os.path.commonpath([min(files.paths), max(files.paths)])
-        for path in files.paths:
-            yield f"{path[len(root) :]} {os.path.getsize(path)}\n".encode()  # noqa: PTH202
-    else:
-        raise TypeError(f"no way to tell one {type(source).__name__} from another")
+        digests = (hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).digest() for pixels in source.pixels)
+        return np.frombuffer(b"".join(one[:8] for one in digests), "<u8")
+    if isinstance(files := getattr(source, "files", source), FileSource):
+        return content_hashes(files.paths)
+    raise TypeError(f"no way to tell one {type(source).__name__} from another")

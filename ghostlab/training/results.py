@@ -14,6 +14,7 @@ import torchvision
 from torch import nn
 
 from ghostlab import __version__
+from ghostlab.config.identity import SCHEMA
 from ghostlab.files import write_file
 from ghostlab.models import count
 from ghostlab.reparam.copying import copy_of
@@ -37,6 +38,7 @@ def summary(settings: Settings, classifier: Classifier, history: History, checkp
         "data": settings.data.name,
         "seed": settings.seed,
         "config_hash": settings.config_hash,
+        "config_schema": SCHEMA,
         "epochs": last["epoch"],
         "top1": last["top1"],
         "top5": last["top5"],

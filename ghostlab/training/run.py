@@ -21,6 +21,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from ghostlab.config.identity import difference
 from ghostlab.data import DataModule
+from ghostlab.data.manifest import Manifest, folder_manifest, forget
 from ghostlab.errors import BusyError, RunError, UsageError
 from ghostlab.files import write_text
 from ghostlab.strategies.base import Task
@@ -33,6 +34,7 @@ from ghostlab.training.build import (
     build_trainer,
     change_model,
 )
+from ghostlab.training.changed import say_what_changed
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.history import History
@@ -57,6 +59,8 @@ def run(cfg: DictConfig, as_teacher: bool = False) -> dict[str, Any]:
     is training it; that is an error otherwise, and its results are not printed. Of the processes of a run the first one
     trains the teacher. Raises ``UsageError`` for a wrong configuration and ``RunError`` for what fails on the way.
     """
+    if not as_teacher:
+        forget()  # what the images were when this process last looked
     settings = parse(cfg)
     if not as_teacher:
         check_processes(settings.trainer)
@@ -67,6 +71,7 @@ def run(cfg: DictConfig, as_teacher: bool = False) -> dict[str, Any]:
     if result is None:
         if not as_teacher:
             _refuse_busy(settings.folder)
+            say_what_changed(settings)
         parts = _prepare(settings, cfg)
         with _alone_in(settings.folder, wait=as_teacher):
             # Another process may have finished it since.
@@ -189,6 +194,8 @@ def _write_config(settings: Settings, data: DataModule) -> None:
     classes = {"num_classes": data.num_classes, "class_names": list(data.class_names)}
     config = {**settings.config, "data": {**settings.config["data"], **classes}}
     write_text(settings.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+    present = folder_manifest(settings.config["data"]) if "images" in settings.config else None
+    (present or Manifest.of(data.train_source, data.val_source)).write(settings.folder)
 
 
 def _refuse_other_run(settings: Settings) -> None:

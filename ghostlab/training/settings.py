@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ghostlab.config.identity import config_hash, plain, run_folder, strategy_name
+from ghostlab.config.identity import config_hash, images, plain, run_folder, strategy_name
 from ghostlab.data.config import DataConfig
 from ghostlab.errors import UsageError, unknown
 from ghostlab.strategies.base import Strategy
@@ -133,7 +133,7 @@ def parse(cfg: DictConfig) -> Settings:
         force=cfg.force,
         folder=run_folder(cfg),
         config_hash=config_hash(cfg),
-        config=plain(cfg),
+        config=plain(cfg) | ({"images": content} if (content := images(cfg)) else {}),
     )
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
 
 from ghostlab.ablation.plan import Comparison, Plan, Row, Table, write_plan
 from ghostlab.ablation.relations import against
@@ -43,7 +42,7 @@ def write_run(
 ) -> str:
     """A run folder, relative to ``outputs``; ``top1`` None: without ``result.json``, which has ``result`` besides."""
     own = config(strategy, seed, **settings)
-    digits = config_hash(OmegaConf.create(own))
+    digits = config_hash(own)
     place = f"digits/{own['model']['name']}/{strategy}/seed{seed}-{digits}"
     (outputs / place).mkdir(parents=True)
     (outputs / place / "config.yaml").write_text(yaml.safe_dump(own))
@@ -81,7 +80,7 @@ def planned(
             seed: write_run(folder, name, seed, value, results.get((name, seed)), **settings)
             for seed, value in enumerate(values)
         }
-        digits = config_hash(OmegaConf.create(config(name, **settings)))
+        digits = config_hash(config(name, **settings))
         rows.append(Row(name, name, [f"strategy={name}"], digits, places))
     compared = [against(one, rows[0]) for one in rows[1:]]
     plan = Plan(kind, "python train.py -m", folder, [Table("digits  ghostnetv2", ["data=digits"], rows, compared)])

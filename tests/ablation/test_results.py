@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from filelock import FileLock
-from omegaconf import OmegaConf
 from pytest import param
 
 from ghostlab.ablation.plan import Row
 from ghostlab.ablation.results import figure, read_config, read_runs, top1_by_seed
 from ghostlab.ablation.summary import Run
 from ghostlab.config import config_hash
+from ghostlab.config.identity import SCHEMA
 from tests.ablation.runs import config, planned
 
-OTHER_SEED = json.dumps({"config_hash": config_hash(OmegaConf.create(config("baseline"))), "seed": 1, "top1": 99})
+OTHER_SEED = json.dumps(
+    {"config_hash": config_hash(config("baseline")), "config_schema": SCHEMA, "seed": 1, "top1": 99}
+)
 
 
 def only(folder: Path, row: Row | None = None) -> tuple[Run, list[str]]:
@@ -89,7 +92,9 @@ def test_looking_leaves_no_lock_behind(tmp_path: Path) -> None:
         param("[1]", "result.json is not that of a run", id="list"),
         param("\udcff", "result.json cannot be read (UnicodeDecodeError)", id="no-text"),
         param(
-            '{"config_hash": "ffffffff", "seed": 0, "top1": 99}', "its folder holds another configuration", id="hash"
+            '{"config_hash": "ffffffff", "config_schema": 2, "seed": 0, "top1": 99}',
+            "its folder holds another configuration",
+            id="hash",
         ),
         param(OTHER_SEED, "its folder holds another configuration", id="seed"),
     ],
@@ -100,6 +105,18 @@ def test_what_is_no_result_of_the_run_is_named_and_not_counted(tmp_path: Path, c
     again, notes = reread(run, tmp_path)
     assert (again.state, again.result) == ("missing", None)
     assert notes == [f"baseline, seed 0: {said}, not counted ({run.folder.name})"]
+
+
+def test_the_hash_of_an_earlier_version_is_that_of_the_configuration(tmp_path: Path) -> None:
+    run, _ = only(tmp_path)
+    result = {**(run.result or {}), "config_hash": "of-old"}
+    (run.folder / "result.json").write_text(json.dumps(result))
+    row = Row("baseline", "baseline", [], config_hash(config("baseline")), {0: run.folder.name})
+    again, notes = read_runs(run.folder.parent, planned(tmp_path / "other", {"kd": [1.0]})[1].tables[0], row)
+    assert (again[0].state, notes) == ("finished", [])
+    (run.folder / "config.yaml").write_text(yaml.safe_dump(config("kd")))
+    again, notes = read_runs(run.folder.parent, planned(tmp_path / "more", {"kd": [1.0]})[1].tables[0], row)
+    assert (again[0].state, len(notes)) == ("missing", 1)
 
 
 @pytest.mark.parametrize("top1", [None, float("nan"), "50", True])

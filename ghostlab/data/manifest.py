@@ -1,0 +1,106 @@
+"""What a run was trained on and judged by: a hash of every image's content, kept in the run's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostlab.data.digest import image_hashes
+from ghostlab.data.sources import Source
+from ghostlab.errors import GhostlabError
+from ghostlab.files import write_file
+
+__all__ = ["Half", "Manifest", "folder_manifest", "forget"]
+
+FILE = "images.npz"
+
+
+@dataclass(frozen=True)
+class Half:
+    """Training or validation images in their order: ``hashes`` uint64 and ``targets`` int64, both (N,)."""
+
+    hashes: NDArray[np.uint64]
+    targets: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, source: Source) -> Half:
+        return cls(image_hashes(source), np.asarray(source.targets, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The images of a run; ``seen`` are hashes of others from which its weights have learned, those of the runs that it
+    started from or was taught by."""
+
+    class_names: Sequence[str]
+    train: Half
+    val: Half
+    seen: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+
+    @classmethod
+    def of(cls, train: Source, val: Source) -> Manifest:
+        """The present images."""
+        return cls(tuple(train.class_names), Half.of(train), Half.of(val))
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits of both halves: the images, their order and their classes."""
+        hashed = hashlib.sha256("\n".join(self.class_names).encode(errors="surrogateescape"))
+        for half in (self.train, self.val):
+            hashed.update(len(half).to_bytes(8, "little") + half.hashes.tobytes() + half.targets.tobytes())
+        return hashed.hexdigest()[:16]
+
+    def write(self, folder: Path) -> None:
+        """Write it into a run's folder."""
+        names = np.frombuffer(json.dumps(list(self.class_names)).encode(), np.uint8)
+        parts = {"train": self.train.hashes, "train_targets": self.train.targets, "val": self.val.hashes}
+        whole = {"class_names": names, **parts, "val_targets": self.val.targets, "seen": self.seen}
+        write_file(folder / FILE, lambda temporary: np.savez_compressed(temporary, **whole))  # type: ignore[arg-type]
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest | None:
+        """That of a run; None where it is missing or damaged, as in runs of earlier versions."""
+        try:
+            with np.load(folder / FILE, allow_pickle=False) as kept:
+                names = json.loads(kept["class_names"].tobytes().decode())
+                train, val = (Half(kept[half], kept[f"{half}_targets"]) for half in ("train", "val"))
+                return cls(tuple(map(str, names)), train, val, kept["seen"])
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+            return None
+
+
+def folder_manifest(data: Mapping[str, Any]) -> Manifest | None:
+    """The images of a folder as it is now, from the ``data`` node of a configuration; None for one that cannot be read.
+
+    A process looks once, until ``forget()``.
+    """
+    root = Path(str(data["root"])).expanduser().absolute()
+    return _folder_manifest(data["name"], str(root), data.get("val_fraction"), data.get("split_seed"))
+
+
+def forget() -> None:
+    """Look at the folders again when they are next asked for."""
+    _folder_manifest.cache_clear()
+
+
+@lru_cache(maxsize=4)
+def _folder_manifest(name: str, root: str, val_fraction: float | None, split_seed: int | None) -> Manifest | None:
+    from ghostlab.data.config import DataConfig
+    from ghostlab.data.datasets import build
+
+    try:
+        return Manifest.of(*build(DataConfig(name, root, val_fraction=val_fraction, split_seed=split_seed)))
+    except (GhostlabError, OSError, TypeError):  # building the run's data says what is wrong
+        return None

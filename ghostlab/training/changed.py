@@ -1,0 +1,68 @@
+"""Runs of the same configuration whose images were others: a folder that has changed since is never gone over."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from ghostlab.ablation.commands import common_overrides, row_overrides
+from ghostlab.config.identity import values
+from ghostlab.data.changes import changes, class_changes
+from ghostlab.data.manifest import Manifest, folder_manifest
+from ghostlab.errors import RunError, UsageError
+from ghostlab.models.runs import read_config
+from ghostlab.training import report
+from ghostlab.training.result_file import read_result
+from ghostlab.training.settings import Settings
+
+__all__ = ["say_what_changed"]
+
+
+def say_what_changed(settings: Settings) -> None:
+    """Before a run begins: what has changed in its folder of images since the last run of its configuration.
+
+    With the command that goes on from its weights, where it is finished. Raises ``UsageError`` where it is not, for
+    whoever starts it again means to go on with it; ``resume=never`` begins anew.
+    """
+    if "images" not in settings.config or (settings.folder / "config.yaml").exists():
+        return
+    folder = _last_one(settings)
+    if folder is None:
+        return
+    changed, result = _told(folder, settings), read_result(folder)
+    if result is not None:
+        command = _command(settings.config, folder)
+        another = "this is another run, and another goes on from its weights"
+        report.say(f"images    {changed} since {folder} was finished; {another}: {command}")
+    elif settings.resume != "never" and not settings.force and (folder / "checkpoints" / "last.ckpt").exists():
+        raise UsageError(
+            f"data.root={settings.data.root}: {changed} since {folder} began, which is not finished and cannot go on;"
+            " resume=never begins anew with the images of now"
+        )
+
+
+def _last_one(settings: Settings) -> Path | None:
+    """The newest of the runs beside this one that were given the same; None where there is none."""
+    ours, found = values(settings.config), []
+    for file in settings.folder.parent.glob(f"seed{settings.seed}-*/config.yaml"):
+        try:
+            same = values(read_config(file.parent)) == ours
+        except (RunError, KeyError, TypeError, ValueError):  # a damaged one is no run of this configuration
+            continue
+        found += [file] if same else []
+    return max(found, key=lambda file: file.stat().st_mtime).parent if found else None
+
+
+def _command(config: dict[str, Any], folder: Path) -> str:
+    given = [*common_overrides(config), *row_overrides(config), f"seed={config['seed']}", f"model.pretrained={folder}"]
+    return shlex.join(["python", "train.py", *given])
+
+
+def _told(folder: Path, settings: Settings) -> str:
+    now, before = folder_manifest(settings.config["data"]), Manifest.read(folder)
+    assert now is not None  # as its digest is part of the settings
+    if before:
+        return changes(before, now)
+    told = class_changes(read_config(folder)["data"].get("class_names") or now.class_names, now.class_names)
+    return ", ".join(told) or "the images perhaps other than"
