@@ -2,11 +2,12 @@
 # make test  [ARGS="..."]   set everything up once, then run the tests
 # make test-litert          those of LiteRT, in an environment on top of the other
 # make test-sanitized       those of the C++ kernels, with sanitizers of addresses and of undefined behaviour in them
+# make mutations [ARGS=...] whether the tests notice small mutations of the package; ARGS: a word of the files to mutate
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 
-.PHONY: train test test-litert test-sanitized setup clean
+.PHONY: train test test-litert test-sanitized mutations setup clean
 
 train: $(VENV)/.train
 	$(VENV)/bin/python train.py $(if $(strip $(ARGS)),$(ARGS),strategy=kd+reparam model=ghostnetv2)
@@ -26,6 +27,9 @@ SANITIZED = CXX='env -u LD_PRELOAD g++ -g -fno-omit-frame-pointer -fsanitize=add
 test-sanitized: $(VENV)/.test
 	$(SANITIZED) -c 'import sys, torch, ghostlab.reparam.online.build as b; sys.exit(not all(map(b.library, b.VALUES)))'
 	$(SANITIZED) -m pytest -n 0 tests/reparam/test_depthwise_geometry.py tests/reparam/test_depthwise_forms.py -k 'not triton' $(ARGS)
+
+mutations: $(VENV)/.test
+	$(VENV)/bin/python tests/mutations.py $(ARGS)
 
 setup: $(VENV)/.test
 
