@@ -17,6 +17,7 @@ from ghostlab.config.messages import exit_code, one_line
 from ghostlab.config.plus import register
 from ghostlab.config.sweep import apart, late
 from ghostlab.errors import GhostlabError, RunError, UsageError
+from ghostlab.slurm import enduring
 
 __all__ = ["Run", "guarded", "hydra_command", "subcommand"]
 
@@ -68,10 +69,11 @@ def hydra_command(task: Callable[[DictConfig], object], arguments: list[str]) ->
         if argument.startswith(("+strategy=", "++strategy=")):
             raise UsageError(f"{argument}: strategies are joined by '+' in one value, as in strategy=kd+reparam")
     register()
-    if {"-m", "--multirun"} & {*arguments}:
-        _sweep(task, arguments)
-    else:
-        _once(task)
+    with enduring():
+        if {"-m", "--multirun"} & {*arguments}:
+            _sweep(task, arguments)
+        else:
+            _once(task)
 
 
 def _once(task: Callable[[DictConfig], object]) -> None:

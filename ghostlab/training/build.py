@@ -23,6 +23,7 @@ from ghostlab.training.history import History
 from ghostlab.training.progress import EpochLines, ProgressBar
 from ghostlab.training.rehearsal import Rehearsal
 from ghostlab.training.settings import OptimizerConfig, Settings
+from ghostlab.training.slurm import Enduring, cluster
 from ghostlab.training.stages import Stages
 
 __all__ = ["build_data", "build_model", "build_optimizer", "build_task", "build_trainer", "change_model"]
@@ -95,12 +96,13 @@ def build_trainer(settings: Settings, history: History, checkpoints: Checkpoints
             gradient_clip_val=wanted.clip,
             sync_batchnorm=wanted.sync_batchnorm,
             logger=logger,
-            callbacks=[*own, Rehearsal(settings.data.batch_size), history, shown, checkpoints],
+            callbacks=[*own, Rehearsal(settings.data.batch_size), history, shown, checkpoints, Enduring()],
+            plugins=cluster(),
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             enable_model_summary=False,
             enable_progress_bar=on_terminal,
-            default_root_dir=settings.folder,
+            default_root_dir=checkpoints.folder,  # where none of the files lies that Lightning loads unasked on Slurm
         )
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
         # Lightning checks accelerator and devices against the machine it runs on.

@@ -24,6 +24,7 @@ from ghostlab.data import DataModule
 from ghostlab.data.manifest import Manifest, folder_manifest, forget
 from ghostlab.errors import BusyError, RunError, UsageError
 from ghostlab.files import write_text
+from ghostlab.slurm import enduring
 from ghostlab.strategies.base import Task
 from ghostlab.training import report
 from ghostlab.training.build import (
@@ -73,7 +74,7 @@ def run(cfg: DictConfig, as_teacher: bool = False) -> dict[str, Any]:
             _refuse_busy(settings.folder)
             say_what_changed(settings)
         parts = _prepare(settings, cfg)
-        with _alone_in(settings.folder, wait=as_teacher):
+        with _alone_in(settings.folder, wait=as_teacher), enduring():
             # Another process may have finished it since.
             result = _finished(settings) or _train(settings, parts)
         if not as_teacher:
@@ -149,6 +150,7 @@ def _services(settings: Settings, cfg: DictConfig, trainer: Trainer) -> tuple[Ta
 def _train(settings: Settings, parts: _Parts) -> dict[str, Any]:
     if settings.force or settings.resume == "never":
         _clear(settings.folder)
+    _sweep(settings.folder)
     _write_config(settings, parts.data)
     _fit(settings, parts)
     return _finish(settings, parts)
@@ -215,6 +217,13 @@ def _clear(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
+@rank_zero_only
+def _sweep(folder: Path) -> None:
+    """Drop what Lightning kept of jobs on Slurm in earlier versions."""
+    for file in folder.glob("hpc_ckpt_*.ckpt"):
+        file.unlink()
+
+
 def _refuse_busy(folder: Path) -> None:
     """Said before anything is built; a folder that does not exist is not made."""
     if (folder / ".lock").exists():
@@ -244,6 +253,7 @@ def _quieten() -> None:
         "isinstance.treespec",
         "number of training batches",
         "overridden `on_before_batch_transfer`",
+        "`srun` command is available",
     )
     for message in (f".*{part}.*" for part in known):
         warnings.filterwarnings("ignore", message=message)
