@@ -6,7 +6,8 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -16,12 +17,15 @@ from ghostlab.config.compose import CONF, VERSION_BASE
 from ghostlab.config.messages import exit_code, one_line
 from ghostlab.config.plus import register
 from ghostlab.config.sweep import apart, late
-from ghostlab.errors import GhostlabError, RunError, UsageError
+from ghostlab.errors import RunError, UsageError
 from ghostlab.slurm import enduring
 
 __all__ = ["Run", "guarded", "hydra_command", "subcommand"]
 
 Run = Callable[[argparse.Namespace], None]
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""With 1 Hydra hands its errors on instead of printing them."""
 
 
 def guarded(command: Callable[[], object]) -> int:
@@ -30,8 +34,6 @@ def guarded(command: Callable[[], object]) -> int:
     With ``HYDRA_FULL_ERROR=1`` in the environment the traceback is kept.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
-    debugging = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra hand its errors on instead of printing them
     try:
         command()
     except KeyboardInterrupt as error:
@@ -39,7 +41,7 @@ def guarded(command: Callable[[], object]) -> int:
         return 1
     except Exception as error:
         code = exit_code(error)
-        if code is None or debugging:
+        if code is None or os.environ.get(FULL_ERROR) == "1":
             raise
         print(one_line(error), file=sys.stderr)
         return code
@@ -77,7 +79,7 @@ def hydra_command(task: Callable[[DictConfig], object], arguments: list[str]) ->
 
 
 def _once(task: Callable[[DictConfig], object]) -> None:
-    errors: list[GhostlabError] = []
+    errors: list[Exception] = []
 
     def job(cfg: DictConfig) -> None:
         try:
@@ -85,7 +87,7 @@ def _once(task: Callable[[DictConfig], object]) -> None:
             if ablation:
                 raise UsageError(f"ablation={ablation.design}: an ablation is a sweep, python train.py -m ...")
             task(own)
-        except GhostlabError as error:  # of which Hydra would print more than its one line
+        except Exception as error:  # of which Hydra would print a line of its own first
             errors.append(error)
 
     _hydra(job)
@@ -112,4 +114,30 @@ def _sweep(task: Callable[[DictConfig], object], arguments: list[str]) -> None:
 
 
 def _hydra(job: Callable[[DictConfig], object]) -> None:
-    hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="config")(job)()
+    """Let Hydra compose the configuration and start the job, which has the environment of the user again, as have the
+    processes that it starts."""
+    given = os.environ.get(FULL_ERROR)
+
+    def own(cfg: DictConfig) -> object:
+        with _environment(given):
+            return job(cfg)
+
+    with _environment("1"):
+        hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="config")(own)()
+
+
+@contextmanager
+def _environment(full_error: str | None) -> Iterator[None]:
+    before = os.environ.get(FULL_ERROR)
+    _set_full_error(full_error)
+    try:
+        yield
+    finally:
+        _set_full_error(before)
+
+
+def _set_full_error(value: str | None) -> None:
+    if value is None:
+        os.environ.pop(FULL_ERROR, None)
+    else:
+        os.environ[FULL_ERROR] = value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["BusyError", "GhostlabError", "RunError", "UsageError", "nearest", "unknown"]
+__all__ = ["BusyError", "GhostlabError", "RunError", "UsageError", "lacks_memory", "nearest", "unknown"]
 
 
 class GhostlabError(Exception):
@@ -26,6 +26,14 @@ class UsageError(GhostlabError, ValueError):
     """A value that the user gave is not allowed; the message names the key, the value and what is allowed."""
 
     exit_code = 2
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether it says that the machine or a GPU has not enough memory."""
+    if isinstance(error, MemoryError):
+        return True
+    told = ("out of memory", "can't allocate memory")  # by torch: of a GPU, whose class is torch's own, and of the CPU
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in told)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

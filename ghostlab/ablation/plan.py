@@ -96,7 +96,7 @@ def read_plan(folder: Path) -> Plan | None:
         tables = [_table(table) for table in read["tables"]]
         return Plan(read["kind"], read["command"], folder / read["outputs"], tables)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{file}: not the plan of an ablation ({type(error).__name__}: {error})") from None
+        raise UsageError(f"{file}: not the plan of an ablation ({type(error).__name__}: {error})") from error
 
 
 def _table(read: dict[str, Any]) -> Table:

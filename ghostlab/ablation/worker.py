@@ -18,14 +18,13 @@ from ghostlab.config.sweep import apart
 from ghostlab.errors import BusyError, UsageError
 from ghostlab.files import write_text
 from ghostlab.quantities import duration
+from ghostlab.training.failures import LOG
 from ghostlab.training.processes import refuse_several_processes
 from ghostlab.training.report import say
 from ghostlab.training.result_file import read_result
 from ghostlab.training.settings import parse
 
 __all__ = ["work"]
-
-LOG = "log.txt"
 
 
 def work(task: Callable[[DictConfig], object], cfg: DictConfig, progress: Progress) -> object:
@@ -86,7 +85,7 @@ def _output(folder: Path, progress: Progress) -> Iterator[None]:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOG).open("a", encoding="utf-8") as log, redirect_stdout(log):
+    with (folder / LOG).open("a", encoding="utf-8", errors="backslashreplace") as log, redirect_stdout(log):
         yield
 
 

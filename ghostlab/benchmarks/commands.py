@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def command(script: str, *arguments: str) -> str:
     """What a command prints; ``RunError`` with its last line when it fails."""
-    # ``guarded`` has set this for Hydra in its own process; in another it would ask for a traceback.
-    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
     line = [sys.executable, str(ROOT / script), *arguments]
-    done = subprocess.run(line, capture_output=True, text=True, env=environment)
+    done = subprocess.run(line, capture_output=True, text=True)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise RunError(f"{script} {' '.join(arguments)}: {lines[-1]}")

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import signal
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from ghostlab.errors import GhostlabError, RunError
+from ghostlab.errors import GhostlabError, RunError, lacks_memory
 
 __all__ = ["Answer", "Seat"]
 
 Answer = Callable[[str], Any]
 """What a contestant does in a turn, given the question."""
+
+
+PATIENCE = 5.0
+"""Seconds until the exit code of a process is known whose end of the pipe is closed."""
+
+
+class _Failed(NamedTuple):
+    """What a process failed of. Exceptions of other code may not survive the way between processes."""
+
+    line: str
+    traceback: str
 
 
 class Seat:
@@ -39,14 +51,29 @@ class Seat:
         self._process.join()
 
     def wait(self) -> Any:
-        """The next answer; the first one, None, comes when all is prepared. ``RunError`` when the process has died."""
+        """The next answer; the first one, None, comes when all is prepared.
+
+        Raises ``RunError`` for whatever fails in the process, or when something ends it.
+        """
         try:
             answer = self._pipe.recv()
-        except EOFError:
-            raise RunError(f"{self.name}: its process died (out of memory?); a smaller --batch may help") from None
+        except EOFError as error:
+            raise RunError(f"{self.name}: its process ended {self._by()}") from error
         if isinstance(answer, GhostlabError):
             raise answer
+        if isinstance(answer, _Failed):
+            raise RunError(f"{self.name}: {answer.line}") from RuntimeError(answer.traceback)
         return answer
+
+    def _by(self) -> str:
+        """What ended the process, as far as its exit code tells: that of a signal is negative."""
+        self._process.join(PATIENCE)
+        code = self._process.exitcode or 0
+        if code >= 0:
+            return f"with exit code {code}"
+        name = signal.Signals(-code).name
+        hint = ", as the system does when memory is short; a smaller --batch may help" if name == "SIGKILL" else ""
+        return f"by {name}{hint}"
 
     def ask(self, question: str) -> Any:
         """Give it a turn and wait for the answer."""
@@ -65,3 +92,11 @@ def _work(pipe: Connection, prepare: Callable[[], Answer]) -> None:
         pipe.send(error)
     except EOFError:  # the other end is gone
         return
+    except Exception as error:
+        pipe.send(_Failed(_told(error), traceback.format_exc()))
+
+
+def _told(error: Exception) -> str:
+    if lacks_memory(error):
+        return "out of memory; a smaller --batch may help"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -17,7 +17,7 @@ def one_line(error: BaseException) -> str:
         return f"{group}={name}: {unknown(group, name, error.options)}"
     if isinstance(error, OverrideParseException):
         return f"'{error.override}' is not of the form key=value: {_first_line(error.message)}"
-    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    cause = error if isinstance(error, (OmegaConfBaseException, GhostlabError)) else error.__cause__
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         return _about_key(cause)
     return " ".join(str(error).split()) or type(error).__name__

@@ -135,8 +135,8 @@ def _evidence(model: nn.Module, parts: nn.Sequential, images: Tensor, class_inde
 def _extractor(model: nn.Module, parts: nn.Sequential, method: str) -> CAM | GradCAM:
     try:
         from torchcam.methods import CAM, GradCAM
-    except ModuleNotFoundError:
-        raise UsageError("class activation maps need `pip install 'ghostlab[cam]'`") from None
+    except ModuleNotFoundError as error:
+        raise UsageError("class activation maps need `pip install 'ghostlab[cam]'`") from error
     if method == "gradcam":
         return GradCAM(parts, "0")
     return CAM(parts, "0", model.get_classifier())  # type: ignore[operator]

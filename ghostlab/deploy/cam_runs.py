@@ -94,7 +94,7 @@ def _read(path: Path) -> Image.Image:
     try:
         return read_image(str(path))
     except UnreadableError as error:
-        raise UsageError(f"{error.path}: {error.reason}") from None
+        raise UsageError(f"{error.path}: {error.reason}") from error
 
 
 def _input(path: Path, image: Image.Image) -> Panel:
@@ -107,7 +107,7 @@ def _data(config: dict[str, Any], path: Path) -> DataConfig:
     try:
         return DataConfig(**given)
     except (TypeError, ValueError, AttributeError) as error:
-        raise RunError(f"{path}: the data node of its config.yaml is not one that training wrote ({error})") from None
+        raise RunError(f"{path}: the data node of its config.yaml is not one that training wrote ({error})") from error
 
 
 def _name(config: dict[str, Any], data: DataConfig, path: Path) -> str:

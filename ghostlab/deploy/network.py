@@ -60,7 +60,7 @@ class Description:
             return cls(str(values["architecture"]), tuple(names), found)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             cause = " ".join(f"{type(error).__name__}: {error}".split())
-            raise RunError(f"{file}: no description of a network of this package in it ({cause})") from None
+            raise RunError(f"{file}: no description of a network of this package in it ({cause})") from error
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _of_fused(file: Path) -> Network:
         options = {**node, "num_classes": found["num_classes"], "pretrained": False, "layout": "deployed"}
     except (OSError, ValueError, KeyError, TypeError) as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise RunError(f"{file}: not what tools/fuse.py wrote ({cause})") from None
+        raise RunError(f"{file}: not what tools/fuse.py wrote ({cause})") from error
     description = Description.parse(_description(node, data, preprocessing).text(), file)
     model = load_weights(create_model(**options), weights).eval()
     run = find_run(file)

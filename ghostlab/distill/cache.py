@@ -69,7 +69,7 @@ class AnswerCache:
             cache = cls(folder, Header(**json.loads(file.read_text(encoding="utf-8"))))
             size, whole = (folder / ANSWERS).stat().st_size, cache.done * cache.header.entry.itemsize
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise RunError(f"{folder}: not a cache of answers ({' '.join(str(error).split())})") from None
+            raise RunError(f"{folder}: not a cache of answers ({' '.join(str(error).split())})") from error
         if size < whole:
             raise RunError(
                 f"{folder}: answers.bin has {size:,} bytes, less than the {whole:,} written; delete the folder"

@@ -73,7 +73,7 @@ def _naming(source: str | Path) -> Iterator[None]:
     try:
         yield
     except GhostlabError as error:
-        raise type(error)(f"strategy.kd.teacher={source}: {error}") from None
+        raise type(error)(f"strategy.kd.teacher={source}: {error}") from error
 
 
 def _open(source: str | Path, num_classes: int, teacher_model: str | None) -> nn.Module:
@@ -116,7 +116,7 @@ def _pretrained_cfg(name: str) -> Any:
     try:
         return timm.models.get_pretrained_cfg(timm_name)
     except RuntimeError as error:  # the tag after the dot
-        raise UsageError(str(error)) from None
+        raise UsageError(str(error)) from error
 
 
 def _check_classes(teacher: int, student: int) -> None:

@@ -70,12 +70,12 @@ def start_from(
     try:
         put(trial, weights, "it", head)
     except RunError as error:
-        raise UsageError(_difference(run, options) or str(error)) from None
+        raise UsageError(_difference(run, options) or str(error)) from error
     merged = _merge(trial, model, images)
     try:
         put(model, _with_biases(trial.state_dict(), model, merged), "it")
-    except RunError:
-        raise UsageError("weights without the branches of this model; its plain form may have them") from None
+    except RunError as error:
+        raise UsageError("weights without the branches of this model; its plain form may have them") from error
     return Start(bool(averaged), head is not None, len(merged))
 
 

@@ -32,7 +32,7 @@ def read_config(run: Path) -> dict[str, Any]:
             raise ValueError("empty model.name or data.num_classes")
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise RunError(f"{file}: not the configuration of a run ({cause})") from None
+        raise RunError(f"{file}: not the configuration of a run ({cause})") from error
     return config
 
 

@@ -148,7 +148,7 @@ def _check_scalable(build: Callable[[float, float], nn.Module], base: Base, name
         try:
             build(base.deeper(2), base.wider(2))
         except UsageError as error:
-            raise UsageError(f"model.name={name}: {str(error).partition(': ')[2] or error}") from None
+            raise UsageError(f"model.name={name}: {str(error).partition(': ')[2] or error}") from error
 
 
 def _digest(cfg: DictConfig, rules: Rules) -> str:

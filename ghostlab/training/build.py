@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from ghostlab.data import DataModule
@@ -20,6 +19,7 @@ from ghostlab.models.rates import DROP_PATH, DROPOUT
 from ghostlab.strategies.base import Task
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.history import History
+from ghostlab.training.machine import check_machine
 from ghostlab.training.progress import EpochLines, ProgressBar
 from ghostlab.training.rehearsal import Rehearsal
 from ghostlab.training.settings import OptimizerConfig, Settings
@@ -85,29 +85,25 @@ def build_trainer(settings: Settings, history: History, checkpoints: Checkpoints
     shown: Callback = ProgressBar(history) if on_terminal else EpochLines(history)
     own = [callback for s in settings.strategies for callback in s.callbacks()]
     logger = _tensorboard(settings) if wanted.tensorboard else False
-    try:
-        return Trainer(
-            max_epochs=wanted.max_epochs,
-            accelerator=wanted.accelerator,
-            devices=wanted.devices,
-            num_nodes=wanted.num_nodes,
-            precision=wanted.precision,  # type: ignore[arg-type]
-            accumulate_grad_batches=wanted.accumulate,
-            gradient_clip_val=wanted.clip,
-            sync_batchnorm=wanted.sync_batchnorm,
-            logger=logger,
-            callbacks=[*own, Rehearsal(settings.data.batch_size), history, shown, checkpoints, Enduring()],
-            plugins=cluster(),
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-            enable_model_summary=False,
-            enable_progress_bar=on_terminal,
-            default_root_dir=checkpoints.folder,  # where none of the files lies that Lightning loads unasked on Slurm
-        )
-    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
-        # Lightning checks accelerator and devices against the machine it runs on.
-        given = f"trainer.accelerator={wanted.accelerator}, trainer.devices={wanted.devices}"
-        raise UsageError(f"{given}: {' '.join(str(error).split())}") from None
+    check_machine(wanted)
+    return Trainer(
+        max_epochs=wanted.max_epochs,
+        accelerator=wanted.accelerator,
+        devices=wanted.devices,
+        num_nodes=wanted.num_nodes,
+        precision=wanted.precision,  # type: ignore[arg-type]
+        accumulate_grad_batches=wanted.accumulate,
+        gradient_clip_val=wanted.clip,
+        sync_batchnorm=wanted.sync_batchnorm,
+        logger=logger,
+        callbacks=[*own, Rehearsal(settings.data.batch_size), history, shown, checkpoints, Enduring()],
+        plugins=cluster(),
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        enable_progress_bar=on_terminal,
+        default_root_dir=checkpoints.folder,  # where none of the files lies that Lightning loads unasked on Slurm
+    )
 
 
 def _task(settings: Settings, num_classes: int, steps_per_epoch: int) -> Task:
@@ -152,5 +148,5 @@ def _checkpoint_gradients(model: Any, name: str) -> None:
 def _tensorboard(settings: Settings) -> TensorBoardLogger:
     try:
         return TensorBoardLogger(settings.folder, name="", version="tensorboard")
-    except ModuleNotFoundError:
-        raise UsageError("trainer.tensorboard=true: needs `pip install 'ghostlab[tensorboard]'`") from None
+    except ModuleNotFoundError as error:
+        raise UsageError("trainer.tensorboard=true: needs `pip install 'ghostlab[tensorboard]'`") from error

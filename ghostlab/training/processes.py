@@ -98,8 +98,8 @@ def _devices(trainer: TrainerConfig) -> int:
     listed = [part for part in text.split(",") if part.strip()]
     try:
         return len(listed) if "," in text else int(text)
-    except ValueError:
-        raise UsageError(f"trainer.devices={text}: must be a number, a list such as 0,1, or auto") from None
+    except ValueError as error:
+        raise UsageError(f"trainer.devices={text}: must be a number, a list such as 0,1, or auto") from error
 
 
 def _refuse(message: str) -> None:

@@ -7,7 +7,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ghostlab.data import Batch
-from ghostlab.errors import RunError
+from ghostlab.errors import RunError, lacks_memory
 from ghostlab.training.classifier import Classifier, as_classifier
 
 __all__ = ["Rehearsal"]
@@ -30,12 +30,14 @@ class Rehearsal(Callback):
         buffers = {name: buffer.clone() for name, buffer in classifier.named_buffers()}
         try:
             self._step(trainer, classifier)
-        except torch.OutOfMemoryError:
+        except Exception as error:
+            if not lacks_memory(error):
+                raise
             size = classifier.stages.last.image_size
             raise RunError(
                 f"out of memory in the last stage, at {size} px, which was tried first: try a smaller data.batch_size,"
                 " data.image_size or trainer.grad_checkpointing=true"
-            ) from None
+            ) from error
         finally:
             classifier.zero_grad(set_to_none=True)
             _restore(classifier, buffers)

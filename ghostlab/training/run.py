@@ -22,7 +22,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from ghostlab.config.identity import difference
 from ghostlab.data import DataModule
 from ghostlab.data.manifest import Manifest, folder_manifest, forget
-from ghostlab.errors import BusyError, RunError, UsageError
+from ghostlab.errors import BusyError, RunError, UsageError, lacks_memory
 from ghostlab.files import write_text
 from ghostlab.slurm import enduring
 from ghostlab.strategies.base import Task
@@ -38,6 +38,7 @@ from ghostlab.training.build import (
 from ghostlab.training.changed import say_what_changed
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.classifier import Classifier
+from ghostlab.training.failures import logged
 from ghostlab.training.history import History
 from ghostlab.training.images import RunImages
 from ghostlab.training.processes import check_processes, is_first
@@ -74,7 +75,7 @@ def run(cfg: DictConfig, as_teacher: bool = False) -> dict[str, Any]:
             _refuse_busy(settings.folder)
             say_what_changed(settings)
         parts = _prepare(settings, cfg)
-        with _alone_in(settings.folder, wait=as_teacher), enduring():
+        with _alone_in(settings.folder, wait=as_teacher), enduring(), logged(settings.folder):
             # Another process may have finished it since.
             result = _finished(settings) or _train(settings, parts)
         if not as_teacher:
@@ -161,11 +162,13 @@ def _fit(settings: Settings, parts: _Parts) -> None:
     checkpoint = _resumable(parts.checkpoints.last) if settings.resumes else None
     try:
         parts.trainer.fit(parts.classifier, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
-    except torch.OutOfMemoryError:
-        raise RunError("out of memory: try a smaller data.batch_size or trainer.grad_checkpointing=true") from None
-    except SystemExit:  # Lightning's answer to Ctrl-C
+    except SystemExit as error:  # Lightning's answer to Ctrl-C
         finished = len(parts.history.rows)
-        raise KeyboardInterrupt(f"interrupted after {finished} epochs; the same command goes on from there") from None
+        raise KeyboardInterrupt(f"interrupted after {finished} epochs; the same command goes on from there") from error
+    except Exception as error:
+        if not lacks_memory(error):
+            raise
+        raise RunError("out of memory: try a smaller data.batch_size or trainer.grad_checkpointing=true") from error
 
 
 def _finish(settings: Settings, parts: _Parts) -> dict[str, Any]:
@@ -186,7 +189,7 @@ def _resumable(checkpoint: Path) -> Path:
         epoch = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["epoch"]
     except Exception as error:
         reason = " ".join(str(error).split())[:80]
-        raise RunError(f"{checkpoint}: cannot be read ({reason}); start anew with resume=never") from None
+        raise RunError(f"{checkpoint}: cannot be read ({reason}); start anew with resume=never") from error
     report.say(f"resuming after epoch {epoch + 1}")
     return checkpoint
 
@@ -241,8 +244,8 @@ def _alone_in(folder: Path, wait: bool) -> Iterator[None]:
         # A report that looks which runs are being trained holds a lock for a moment, too.
         with FileLock(folder / ".lock", timeout=-1 if wait else 1):
             yield
-    except Timeout:
-        raise BusyError(f"{folder} is being trained by another process") from None
+    except Timeout as error:
+        raise BusyError(f"{folder} is being trained by another process") from error
 
 
 def _quieten() -> None:

@@ -151,7 +151,7 @@ def typed(cls: type[T], node: DictConfig, key: str) -> T:
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         reason = (error.msg or str(error)).splitlines()[0]
-        raise UsageError(f"{key}.{error.full_key or error.key}: {reason}") from None
+        raise UsageError(f"{key}.{error.full_key or error.key}: {reason}") from error
 
 
 def _strategies(cfg: DictConfig) -> list[Strategy]:

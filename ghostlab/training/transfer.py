@@ -30,7 +30,7 @@ def start(model: nn.Module, settings: Settings, data: DataModule) -> str:
         with random_state_kept():  # a resumed run draws the same without it
             began = start_from(model, source, settings.model, data.class_names, lambda: some_images(data))
     except GhostlabError as error:
-        raise type(error)(f"model.pretrained={source}: {error}") from None
+        raise type(error)(f"model.pretrained={source}: {error}") from error
     return f"weights   of {source}, {began}"
 
 

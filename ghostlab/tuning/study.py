@@ -60,7 +60,7 @@ class Study(OptunaSweeperImpl):
         except ValueError as error:
             if self.trials.finished or isinstance(error, UsageError):
                 raise
-            raise RunError(f"none of the {self.trials.count} trials of this study has a value") from None
+            raise RunError(f"none of the {self.trials.count} trials of this study has a value") from error
         self._say_best()
 
     def _check_options(self) -> None:

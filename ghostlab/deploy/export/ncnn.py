@@ -50,7 +50,7 @@ class Ncnn(Format):
             text, sums = values["description"], {suffix: values["sha256"][suffix] for suffix in self.files[:2]}
         except (OSError, ValueError, KeyError, TypeError) as error:
             cause = " ".join(str(error).split())
-            raise RunError(f"{path}: no description of a network of this package beside it ({cause})") from None
+            raise RunError(f"{path}: no description of a network of this package beside it ({cause})") from error
         for suffix, expected in sums.items():
             check_part(_part(path, suffix), expected, path)
         return Description.parse(text, beside)

@@ -79,7 +79,7 @@ def session(path: Path, threads: int | None) -> Any:
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of classes that only the runtime's C++ part knows
-        raise RunError(f"{path}: ONNX Runtime cannot read it: {' '.join(str(error).split())[:160]}") from None
+        raise RunError(f"{path}: ONNX Runtime cannot read it: {' '.join(str(error).split())[:160]}") from error
 
 
 def _description(session: Any, path: Path) -> Description:

@@ -26,7 +26,7 @@ def check_part(path: Path, expected: Any, whole: Path) -> None:
     try:
         found = digest(path.read_bytes())
     except OSError as error:
-        raise RunError(f"{whole}: its part {path.name} cannot be read ({error.strerror})") from None
+        raise RunError(f"{whole}: its part {path.name} cannot be read ({error.strerror})") from error
     if found != expected:
         raise RunError(f"{whole}: {path.name} is damaged, or belongs to another file")
 
@@ -46,7 +46,7 @@ def appended(path: Path) -> tuple[bytes, Description]:
             content = path.read_bytes()[: archive.getinfo(ENTRY).header_offset]
         text, expected = values["description"], values["sha256"]
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise RunError(f"{path}: damaged, or no file of this package ({' '.join(str(error).split())})") from None
+        raise RunError(f"{path}: damaged, or no file of this package ({' '.join(str(error).split())})") from error
     if digest(content) != expected:
         raise RunError(f"{path}: damaged")
     return content, Description.parse(text, path)

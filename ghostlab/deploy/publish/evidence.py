@@ -39,7 +39,7 @@ def latencies(file: Path, run: Path, result: Mapping[str, Any]) -> list[Latency]
         return [row for one in content["rows"] if _is_of(one, run, result) for row in _rows(one, content)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise RunError(f"{file}: not what tools/benchmark.py latency wrote ({cause})") from None
+        raise RunError(f"{file}: not what tools/benchmark.py latency wrote ({cause})") from error
 
 
 def _is_of(row: Mapping[str, Any], run: Path, result: Mapping[str, Any]) -> bool:

@@ -134,10 +134,10 @@ def _result(run: Path) -> dict[str, Any]:
         result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         _ = result["top1"], result["top5"], result["params_deploy"], result["config_hash"]
         return result
-    except FileNotFoundError:
-        raise RunError(f"{run}: the run is not finished, it has no result.json") from None
+    except FileNotFoundError as error:
+        raise RunError(f"{run}: the run is not finished, it has no result.json") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{file}: not what training wrote ({type(error).__name__}: {error})") from None
+        raise RunError(f"{file}: not what training wrote ({type(error).__name__}: {error})") from error
 
 
 def _is_there(data: DataModule) -> bool:
