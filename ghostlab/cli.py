@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -33,6 +34,7 @@ def guarded(command: Callable[[], object]) -> int:
 
     With ``HYDRA_FULL_ERROR=1`` in the environment the traceback is kept.
     """
+    _take_any_character()
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     try:
         command()
@@ -46,6 +48,13 @@ def guarded(command: Callable[[], object]) -> int:
         print(one_line(error), file=sys.stderr)
         return code
     return 0
+
+
+def _take_any_character() -> None:
+    """What the encoding of an output lacks is written as an escape, such as parts of file names that are not UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def subcommand(

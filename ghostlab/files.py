@@ -27,5 +27,5 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file at once."""
-    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    """Write a text file at once, in UTF-8; what that cannot hold, of file names in another encoding, as an escape."""
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", errors="backslashreplace"))

@@ -1,4 +1,4 @@
-"""A report on the terminal, which drops columns where it is narrow; nothing in a name is markup."""
+"""A report on the terminal, with a second table for the columns that do not fit; nothing in a name is markup."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.text import Text
 from ghostlab.ablation.summary import Report, Section
 from ghostlab.ablation.table import (
     EFFECT_COLUMNS,
+    Column,
     columns,
     direct_cells,
     effect_cells,
@@ -30,32 +31,48 @@ COLORS = {"helps": "green", "hurts": "red"}
 def show(report: Report, console: Console) -> None:
     """Print every table, what belongs to it, and its notes."""
     for section in report.sections:
-        console.print(_fitting(section, console))
-        for table in _beside(section):
+        for table in (*_fitting(section, console), *_beside(section)):
             console.print(table)
         for line in (section.method, *section.notes, *others_line(section)):
             console.print(Text(one_line(line)))
         console.print()
 
 
-def _fitting(section: Section, console: Console) -> Table:
-    """The table with as many columns as fit; those that say least go first."""
-    ranks = sorted({column.rank for column in columns(section)}, reverse=True)
-    for limit in (max(ranks) + 1, *ranks):
-        table = _table(section, limit)
-        if Measurement.get(console, console.options.update(max_width=ENDLESS), table).maximum <= console.width:
+def _fitting(section: Section, console: Console) -> list[Table]:
+    """The rows with as many columns as fit; those that say least are in tables of their own below."""
+    left = _known(section)
+    tables: list[Table] = []
+    while left:
+        chosen = _first(section, left, console)
+        title = f"{section.title}, more" if tables else section.title
+        tables.append(_table(section, title, chosen))
+        left = [column for column in left if column not in chosen]
+    return tables
+
+
+def _known(section: Section) -> list[Column]:
+    """All columns but those of which nothing is known."""
+    every = columns(section)
+    return [one for one in every if not one.rank or any(one.cell(line) != "-" for line in section.lines)]
+
+
+def _first(section: Section, left: Sequence[Column], console: Console) -> list[Column]:
+    """The most important ones that fit beside each other, in their order; at least those of rank 0, or one."""
+    chosen = [column for column in left if not column.rank] or [min(left, key=lambda one: one.rank)]
+    for column in sorted(left, key=lambda one: one.rank):
+        more = [one for one in left if one in chosen or one is column]
+        if not _fits(_table(section, section.title, more), console):
             break
-    return table
+        chosen = more
+    return chosen
 
 
-def _table(section: Section, limit: int) -> Table:
-    """The table of the columns whose rank is below ``limit``, or 0."""
-    shown = [column for column in columns(section) if not column.rank or column.rank < limit]
-    empty = {
-        column.title for column in shown if column.rank and all(column.cell(line) == "-" for line in section.lines)
-    }
-    shown = [column for column in shown if column.title not in empty]
-    table = _titled(section.title, "strategy", [column.title for column in shown])
+def _fits(table: Table, console: Console) -> bool:
+    return Measurement.get(console, console.options.update(max_width=ENDLESS), table).maximum <= console.width
+
+
+def _table(section: Section, title: str, shown: Sequence[Column]) -> Table:
+    table = _titled(title, "strategy", [column.title for column in shown])
     for line in section.lines:
         cells = [Text(column.cell(line)) for column in shown]
         style = COLORS.get(line.effect.verdict) if line.effect else "bold" if line.name == section.reference else None

@@ -28,7 +28,7 @@ EFFECT_COLUMNS = ("difference", "95 % interval", "p corrected", "verdict", "more
 
 @dataclass(frozen=True)
 class Column:
-    """``rank`` says what goes first where there is no room: the highest; 0 always stays."""
+    """``rank`` says what is shown last where there is no room: the highest; 0 is always in the first table."""
 
     title: str
     cell: Callable[[Line], str]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-import resource
+import math
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -105,15 +106,23 @@ def _prepare(contestant: Contestant, setting: Setting) -> Answer:
 
 
 def _resident(peak: bool = False) -> float:
-    """Memory of this process in MiB, now or at most.
+    """Memory of this process in MiB, now or at most; NaN where neither is known, on Windows.
 
-    Not by ``getrusage``, whose maximum begins with that of the process that started this one.
+    On Linux not by ``getrusage``, whose maximum begins with that of the process that started this one.
     """
     status = Path("/proc/self/status")
     if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        return _most_by_usage()
     key = "VmHWM:" if peak else "VmRSS:"
     return next(int(line.split()[1]) / 2**10 for line in status.read_text().splitlines() if line.startswith(key))
+
+
+def _most_by_usage() -> float:
+    try:
+        import resource  # not on Windows
+    except ModuleNotFoundError:
+        return math.nan
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _training_step(model: nn.Module, setting: Setting) -> Callable[[], object]:

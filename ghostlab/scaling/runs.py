@@ -66,7 +66,7 @@ def work(todo: Sequence[Job], log: Path, train: Callable[[DictConfig], Result] =
     """Train one job after the other; what a run prints goes to ``log``, and one that fails does not stop the others."""
     log.parent.mkdir(parents=True, exist_ok=True)
     for job in todo:
-        with log.open("a", encoding="utf-8") as text, redirect_stdout(text):
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as text, redirect_stdout(text):
             print(f"\n{job.folder}", flush=True)
             outcome = _trained(job, train)
         yield outcome

@@ -82,7 +82,7 @@ def draw_curves(history: History, terms: list[str], title: str, file: Path) -> N
         for name in series:
             axes.plot(epochs, [row[name] for row in history.rows], "o-", markersize=3, label=name)
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     left.set_ylabel("loss (nats)")

@@ -87,6 +87,9 @@ def test_the_question_is_answered_at_any_width(report: Report, width: int) -> No
     assert max(map(len, shown.splitlines())) <= width
     assert "…" not in shown
     assert ("MACs" in heads(shown)) == (width > 80)
+    assert ("digits  ghostnetv2, more" in shown) == (width <= 80)
+    for title in ("corrected", "seeds", "memory", "params", "MACs"):  # what does not fit beside it is below
+        assert shown.split().count(title) >= 1, title
     assert {"top-1", "(3", "against", "baseline", "95", "interval", "verdict", "train"} <= {*heads(shown)}
     assert "helps" in shown
 

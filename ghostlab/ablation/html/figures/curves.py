@@ -14,6 +14,8 @@ SHOWN = 8
 DASHES = {"solid": "", "dash": "6 3", "dot": "2 2", "dashdot": "7 2 2 2"}
 """Plotly's names, and the same in SVG."""
 HEIGHT = 330
+FEW = 10
+"""Epochs of which each has a tick."""
 
 
 def dash(row: int) -> str:
@@ -43,7 +45,10 @@ def curves(section: Section, key: str, title: str) -> Figure | None:
     ]
     if not data:
         return None
-    x = {"title": {"text": "epoch", "standoff": 6}, "tickformat": "d", "showgrid": False}
+    epochs = {epoch for trace in data for epoch in trace["x"]}
+    # Few epochs would get ticks between them, too; of many the ticks are whole until a reader looks closer.
+    few = {"dtick": 1} if max(epochs) - min(epochs) <= FEW else {}
+    x = {"title": {"text": "epoch", "standoff": 6}, "showgrid": False, **few}
     return {"data": data, "layout": layout(HEIGHT, x, {"title": {"text": title, "standoff": 8}}, zoom=True)}
 
 
