@@ -13,10 +13,10 @@ from torch import nn
 from ghostlab.cli import guarded
 from ghostlab.data import DataModule
 from ghostlab.deploy import Accuracy, write_fused
-from ghostlab.deploy.network import data_module
+from ghostlab.deploy.run_data import data_module
 from ghostlab.errors import GhostlabError
 from ghostlab.models import Counts, count, create_model, load_weights
-from ghostlab.models.runs import open_run
+from ghostlab.models.runs import find_run, open_run
 from ghostlab.reparam import fuse
 from ghostlab.training.report import quantity, say
 from ghostlab.training.scores import evaluate
@@ -47,7 +47,7 @@ def main(source: Path, out: Path | None, foreign: dict[str, Any] | None) -> None
 def open_own(source: Path) -> Opened:
     """A run folder, or a checkpoint in one."""
     model, config = open_run(source)
-    data = data_module(config["data"])
+    data = data_module(config["data"], find_run(source))
     return Opened(model, config, data, data.cfg.preprocessing())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ghostlab.ablation.results import figure
 from ghostlab.ablation.summary import Run, State
 
 __all__ = ["table_notes"]
@@ -15,7 +16,7 @@ Runs = Mapping[str, Sequence[Run]]
 def table_notes(runs: Runs, damaged: Sequence[str]) -> list[str]:
     """On the runs of a table by row: what is not finished, what is damaged, what differs between machines, and which
     rows are the same."""
-    return [*_unfinished(runs), *damaged, *_devices(runs), *_versions(runs), *_equal(runs)]
+    return [*_unfinished(runs), *damaged, *_leaks(runs), *_devices(runs), *_versions(runs), *_equal(runs)]
 
 
 def _unfinished(runs: Runs) -> list[str]:
@@ -35,6 +36,13 @@ def _named(runs: Runs, state: State) -> str:
     """``kd, seeds 1 and 2; ema, seed 0``."""
     seeds = {name: [str(run.seed) for run in own if run.state == state] for name, own in runs.items()}
     return "; ".join(f"{name}, seed{'s' * (len(own) > 1)} {' '.join(own)}" for name, own in seeds.items() if own)
+
+
+def _leaks(runs: Runs) -> list[str]:
+    """Rows that are judged by images which their teachers, or the runs that they started from, have learned from."""
+    shares = {name: max((figure(run, "val_leaked") or 0.0 for run in own), default=0.0) for name, own in runs.items()}
+    told = ", ".join(f"{name} ({share:.2%})" for name, share in shares.items() if share)
+    return [f"Validation images that were learned from before, so that top-1 is too high: {told}."] if told else []
 
 
 def _devices(runs: Runs) -> list[str]:

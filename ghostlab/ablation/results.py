@@ -29,12 +29,15 @@ def read_runs(outputs: Path, table: Table, row: Row) -> tuple[list[Run], list[st
     """The runs of a row by rising seed, and what a reader must know about those that are not counted."""
     runs: list[Run] = []
     notes: list[str] = []
+    state: State
     for seed, place in sorted(row.runs.items()):
         folder = outputs / place
         result, problem = _result(folder, row.config_hash, seed)
-        if problem:
-            notes.append(f"{row.name}, seed {seed}: {problem}, not counted ({place})")
         state, error = _unfinished(folder) if result is None else ("finished", None)
+        if result is not None and problem:  # trained to the end, to nothing that counts
+            result, state, error = None, "failed", problem
+        elif problem:
+            notes.append(f"{row.name}, seed {seed}: {problem}, not counted ({place})")
         overrides = [*table.overrides, *row.overrides, f"seed={seed}"]
         command = shlex.join(["python", "train.py", *overrides])
         runs.append(Run(seed, folder, state, command, result, _history(folder), error))

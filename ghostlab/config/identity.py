@@ -51,6 +51,7 @@ NOT_IDENTITY = (
     "data.decoded_gib",
     "data.download",
     "data.on_error",
+    "data.allow_leak",
     "data.num_classes",
     "data.class_names",
     "data.stem_stride",

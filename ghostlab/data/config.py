@@ -61,6 +61,8 @@ class DataConfig:
     """... where that takes up to so many GiB."""
     on_error: str = "raise"
     """An unreadable image stops the run (``raise``) or is left out and counted (``skip``)."""
+    allow_leak: bool = False
+    """A run that this one starts from, or its teacher, may have been trained on images that validate this one."""
     val_fraction: float | None = None
     """Part of each class that becomes the validation set where the data has none of its own."""
     split_seed: int | None = None

@@ -65,8 +65,12 @@ def content_hashes(paths: Sequence[str], cache: Path | None = None) -> NDArray[n
     root = os.path.commonpath([min(paths), max(paths)])  # of sorted names the first and the last share what all share
     try:
         file = _kept_in(cache or cache_folder() / "contents", root)
+        names = [os.fsencode(path[len(root) :]) for path in paths]
+        states = [_state(path) for path in paths]
+        if None not in (kept := _known_ones(_read(file), names, states)):
+            return np.array(kept, np.uint64)
         with FileLock(file.with_suffix(".lock")):
-            return _through(file, len(root), paths)
+            return _through(file, paths, names, states)
     except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
         logger.warning("the hashes of the images in %s are not kept: %s", root, error)
         return np.array([value for value, _ in _hashed(paths)], np.uint64)
@@ -77,14 +81,16 @@ def _kept_in(folder: Path, root: str) -> Path:
     return folder / f"{hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:16]}.npz"
 
 
-def _through(file: Path, common: int, paths: Sequence[str]) -> NDArray[np.uint64]:
+def _known_ones(known: _Known, names: Sequence[bytes], states: Sequence[_State]) -> list[int | None]:
+    """The hash of each file that is as it was, None for the others."""
+    pairs = zip(names, states, strict=True)
+    return [entry[1] if (entry := known.get(name)) and entry[0] == state else None for name, state in pairs]
+
+
+def _through(file: Path, paths: Sequence[str], names: Sequence[bytes], states: Sequence[_State]) -> NDArray[np.uint64]:
     """The hashes, of which those that ``file`` has are not made, and to which it gets the others."""
     known = _read(file)
-    names = [os.fsencode(path[common:]) for path in paths]
-    states = [_state(path) for path in paths]
-    found = [
-        entry[1] if (entry := known.get(n)) and entry[0] == s else None for n, s in zip(names, states, strict=True)
-    ]
+    found = _known_ones(known, names, states)
     missing = [k for k, value in enumerate(found) if value is None]
     before = time.time_ns() - SETTLED
     for k, (value, readable) in zip(missing, _hashed([paths[k] for k in missing]), strict=True):

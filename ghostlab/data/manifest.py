@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,15 @@ class Manifest:
             hashed.update(len(half).to_bytes(8, "little") + half.hashes.tobytes() + half.targets.tobytes())
         return hashed.hexdigest()[:16]
 
+    @property
+    def leaked(self) -> float:
+        """The share of the validation images that are among those ``seen``."""
+        return float(np.isin(self.val.hashes, self.seen).mean())
+
+    def having_seen(self, hashes: NDArray[np.uint64]) -> Manifest:
+        """The same with these images seen, too; training images of its own do not count."""
+        return replace(self, seen=np.setdiff1d(np.union1d(self.seen, hashes), self.train.hashes))
+
     def write(self, folder: Path) -> None:
         """Write it into a run's folder."""
         names = np.frombuffer(json.dumps(list(self.class_names)).encode(), np.uint8)
@@ -87,7 +98,8 @@ def folder_manifest(data: Mapping[str, Any]) -> Manifest | None:
     A process looks once, until ``forget()``.
     """
     root = Path(str(data["root"])).expanduser().absolute()
-    return _folder_manifest(data["name"], str(root), data.get("val_fraction"), data.get("split_seed"))
+    skip = data.get("on_error") == "skip"
+    return _folder_manifest(data["name"], str(root), data.get("val_fraction"), data.get("split_seed"), skip)
 
 
 def forget() -> None:
@@ -96,11 +108,26 @@ def forget() -> None:
 
 
 @lru_cache(maxsize=4)
-def _folder_manifest(name: str, root: str, val_fraction: float | None, split_seed: int | None) -> Manifest | None:
+def _folder_manifest(
+    name: str, root: str, val_fraction: float | None, split_seed: int | None, skip: bool
+) -> Manifest | None:
     from ghostlab.data.config import DataConfig
     from ghostlab.data.datasets import build
 
+    split: dict[str, Any] = {"val_fraction": val_fraction, "split_seed": split_seed}
     try:
-        return Manifest.of(*build(DataConfig(name, root, val_fraction=val_fraction, split_seed=split_seed)))
-    except (GhostlabError, OSError, TypeError):  # building the run's data says what is wrong
+        with _unsaid():
+            return Manifest.of(*build(DataConfig(name, root, **split, on_error="skip" if skip else "raise")))
+    except (GhostlabError, OSError, TypeError):
         return None
+
+
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """What is left out or wrong is said when the run's data is built."""
+    logger = logging.getLogger("ghostlab.data.folder")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before

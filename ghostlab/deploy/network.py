@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
-from ghostlab.data import DataConfig, DataModule
+from ghostlab.data import DataConfig
+from ghostlab.deploy.run_data import data_module
 from ghostlab.errors import RunError, UsageError
 from ghostlab.models import create_model, load_weights
 from ghostlab.models.options import given
 from ghostlab.models.runs import find_run, open_run, read_config
 from ghostlab.reparam import fuse
-from ghostlab.training.settings import typed
 
-__all__ = ["Description", "Network", "data_module", "open_network"]
+__all__ = ["Description", "Network", "open_network"]
 
 USUAL = {"width": 1.0, "depth": 1.0, "stem_stride": 2, "gate_upsample": "nearest"}
 UNSEEN = ("name", "pretrained", "num_classes", "drop_rate", "drop_path_rate", "bn_momentum", "bn_eps")
@@ -65,11 +64,13 @@ class Description:
 
 @dataclass(frozen=True)
 class Network:
-    """A folded ``model``, in evaluation mode, on the CPU, in float32; the ``data`` node of its run if that is known."""
+    """A folded ``model``, in evaluation mode, on the CPU, in float32; its ``run`` and that one's ``data`` node if these
+    are known."""
 
     model: nn.Module
     description: Description
     data: dict[str, Any] | None
+    run: Path | None = None
 
     @property
     def example(self) -> torch.Tensor:
@@ -89,18 +90,11 @@ def open_network(source: str | Path) -> Network:
     if find_run(path) is None:
         raise UsageError(f"'{source}': neither a run folder, nor a checkpoint in one, nor a fused.safetensors")
     model, config = open_run(path)
-    preprocessing = data_module(config["data"]).cfg.preprocessing()
+    preprocessing = data_module(config["data"], find_run(path)).cfg.preprocessing()
     size = preprocessing["input_size"][-1]
     fused, _ = fuse(model, example_input=torch.zeros(2, 3, size, size))
-    return Network(fused.eval(), _description(config["model"], config["data"], preprocessing), config["data"])
-
-
-def data_module(node: Mapping[str, Any]) -> DataModule:
-    """The data of a run, of which nothing is downloaded, and nothing kept."""
-    known = {key: value for key, value in node.items() if key != "class_names"}
-    return DataModule(
-        typed(DataConfig, OmegaConf.create({**known, "download": False, "decoded": None}), "data"), seed=0
-    )
+    described = _description(config["model"], config["data"], preprocessing)
+    return Network(fused.eval(), described, config["data"], find_run(path))
 
 
 def _of_fused(file: Path) -> Network:
@@ -117,7 +111,7 @@ def _of_fused(file: Path) -> Network:
     description = Description.parse(_description(node, data, preprocessing).text(), file)
     model = load_weights(create_model(**options), weights).eval()
     run = find_run(file)
-    return Network(model, description, read_config(run)["data"] if run else None)
+    return Network(model, description, read_config(run)["data"] if run else None, run)
 
 
 def _description(model: Mapping[str, Any], data: Mapping[str, Any], preprocessing: dict[str, Any]) -> Description:

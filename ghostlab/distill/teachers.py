@@ -12,7 +12,7 @@ import timm
 from torch import nn
 
 from ghostlab.distill.views import Preprocessing
-from ghostlab.errors import GhostlabError, UsageError, nearest
+from ghostlab.errors import GhostlabError, RunError, UsageError, nearest
 from ghostlab.models import create_model, load_weights
 from ghostlab.models.checkpoints import read_state_dict
 from ghostlab.models.factory import OWN
@@ -43,9 +43,7 @@ def teacher_preprocessing(source: str | Path) -> Preprocessing | None:
     """What a teacher expects of its images, None for a checkpoint outside of a run folder, which does not say."""
     with _naming(source):
         if run := find_run(source):
-            data = read_config(run)["data"]
-            sizes = (data["image_size"], data.get("test_size") or data["image_size"])
-            return Preprocessing(tuple(data["mean"]), tuple(data["std"]), sizes)
+            return _of_run(run)
         if Path(source).exists():
             return None
         cfg = _pretrained_cfg(str(source))
@@ -98,6 +96,17 @@ def _open_checkpoint(path: Path, num_classes: int, architecture: str | None) -> 
         # load_weights would give the model a new head, whose answers mean nothing.
         _check_classes(len(head), num_classes)
     return load_weights(model, weights)
+
+
+def _of_run(run: Path) -> Preprocessing:
+    data = read_config(run)["data"]
+    try:
+        sizes = (int(data["image_size"]), int(data.get("test_size") or data["image_size"]))
+        mean, std = (tuple(map(float, data[key])) for key in ("mean", "std"))
+        return Preprocessing(mean, std, sizes)
+    except (KeyError, TypeError, ValueError) as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise RunError(f"{run / 'config.yaml'}: does not say how its images are prepared ({cause})") from error
 
 
 def _open_pretrained(name: str, num_classes: int) -> nn.Module:

@@ -1,7 +1,13 @@
-"""Run folders, opened again as models: ``config.yaml`` says what was trained, ``checkpoints/`` holds its weights."""
+"""Run folders, opened again as models: ``config.yaml`` says what was trained, ``checkpoints/`` holds its weights.
+
+Folders come from anywhere: from other versions, other machines and disks that were full.
+"""
 
 from __future__ import annotations
 
+import csv
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +19,9 @@ from ghostlab.models.factory import create_model
 from ghostlab.models.options import given
 from ghostlab.models.weights import load_weights
 
-__all__ = ["find_run", "open_run", "read_config"]
+__all__ = ["find_run", "open_run", "read_config", "unfinished"]
+
+logger = logging.getLogger(__name__)
 
 
 def find_run(path: str | Path) -> Path | None:
@@ -28,12 +36,27 @@ def read_config(run: Path) -> dict[str, Any]:
     file = run / "config.yaml"
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if not (config["model"]["name"] and config["data"]["num_classes"]):
-            raise ValueError("empty model.name or data.num_classes")
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise RunError(f"{file}: cannot be read ({error.strerror})") from error
+    except (ValueError, yaml.YAMLError) as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise RunError(f"{file}: not the configuration of a run ({cause})") from error
+    if wrong := next(_wrong(config), None):
+        raise RunError(f"{file}: not the configuration of a run ({wrong})")
     return config
+
+
+def unfinished(run: Path) -> str:
+    """How far a run is that has no ``result.json``, such as "3 of 30 epochs"; empty for a finished one."""
+    if (run / "result.json").is_file():
+        return ""
+    trainer = read_config(run).get("trainer")
+    epochs = trainer.get("max_epochs") if isinstance(trainer, dict) else None
+    try:
+        done = len(list(csv.DictReader((run / "metrics.csv").read_text(encoding="utf-8").splitlines())))
+    except (OSError, ValueError, csv.Error):
+        return "no result.json"
+    return f"{done} of {epochs} epochs" if epochs else f"{done} epochs"
 
 
 def open_run(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -41,7 +64,8 @@ def open_run(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
     ``path`` is a run folder, for the weights of its last epoch (averaged ones where there are any), or one of its
     checkpoints. The model has the layout of the file: with branches as it was trained. Raises ``UsageError`` when
-    ``path`` is neither and ``RunError`` when the run cannot be read or has no checkpoint yet.
+    ``path`` is neither and ``RunError`` when the run cannot be read or has no checkpoint yet. Warns of a run that is
+    not finished.
     """
     run = find_run(path)
     if run is None:
@@ -50,10 +74,33 @@ def open_run(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     if not checkpoint.is_file():
         raise RunError(f"{run}: no checkpoints/last.ckpt, its first epoch is not finished")
     config = read_config(run)
-    model = create_model(**_options(config))
+    if far := unfinished(run):
+        logger.warning("%s is not finished (%s): its weights are those of now", run, far)
+    try:
+        model = create_model(**_options(config))
+    except UsageError as error:  # of this version's, not of the command line
+        raise RunError(f"{run / 'config.yaml'}: model.{error}") from error
     return load_weights(model, checkpoint).eval(), config
 
 
 def _options(config: dict[str, Any]) -> dict[str, Any]:
     """Arguments of ``create_model``; the weights come from the run, so none are fetched."""
     return {**given(config["model"]), "pretrained": False, "num_classes": config["data"]["num_classes"]}
+
+
+def _wrong(config: Any) -> Iterator[str]:
+    """What of a configuration is not as training writes it."""
+    if not isinstance(config, dict):
+        yield "not a mapping" if config is not None else "empty"
+        return
+    model, data = config.get("model"), config.get("data")
+    if not isinstance(model, dict) or not isinstance(model.get("name"), str) or not model["name"]:
+        yield "no model.name"
+    if not isinstance(data, dict):
+        yield "no data"
+        return
+    classes, names = data.get("num_classes"), data.get("class_names")
+    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:
+        yield f"data.num_classes={classes}"
+    elif names is not None and (not isinstance(names, list) or len(names) != classes):
+        yield f"data.class_names are not {classes} names"

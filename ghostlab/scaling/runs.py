@@ -59,7 +59,9 @@ def jobs(search: Search, plan: Plan) -> list[Job]:
 def finished(every: Sequence[Job]) -> list[Outcome]:
     """The jobs that are finished already."""
     found = [(job, read_result(job.folder)) for job in every]
-    return [Outcome(job, result) for job, result in found if result and result["config_hash"] == config_hash(job.cfg)]
+    return [
+        Outcome(job, result) for job, result in found if result and result.get("config_hash") == config_hash(job.cfg)
+    ]
 
 
 def work(todo: Sequence[Job], log: Path, train: Callable[[DictConfig], Result] = run) -> Iterator[Outcome]:

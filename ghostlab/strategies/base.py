@@ -119,6 +119,10 @@ class Services(Protocol):
     def precision(self) -> AbstractContextManager[Any]:
         """Within it a forward pass has the precision of the run."""
 
+    def learn_from(self, key: str, source: str | Path) -> None:
+        """Note the network that the run learns from; ``UsageError`` naming ``key`` where that knows its validation
+        images and may not."""
+
     def say(self, line: str) -> None:
         """Print one line of the run's header."""
 

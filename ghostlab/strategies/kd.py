@@ -149,6 +149,8 @@ class KnowledgeDistillation(Strategy):
     def choice(self, services: Services) -> Choice:
         """The teachers that the knobs name."""
         sources = [source or services.default_teacher() for source in listed(self.teacher)]
+        for source in sources:
+            services.learn_from("strategy.kd.teacher", source)
         models = listed(self.teacher_model)
         return Choice(
             sources=sources,

@@ -16,7 +16,7 @@ from ghostlab.training import report
 from ghostlab.training.result_file import read_result
 from ghostlab.training.settings import Settings
 
-__all__ = ["say_what_changed"]
+__all__ = ["refuse_other_images", "say_what_changed"]
 
 
 def say_what_changed(settings: Settings) -> None:
@@ -39,6 +39,16 @@ def say_what_changed(settings: Settings) -> None:
         raise UsageError(
             f"data.root={settings.data.root}: {changed} since {folder} began, which is not finished and cannot go on;"
             " resume=never begins anew with the images of now"
+        )
+
+
+def refuse_other_images(settings: Settings, images: Manifest) -> None:
+    """``UsageError`` where the run that would go on in this folder began with other images: a set that was replaced."""
+    before = Manifest.read(settings.folder) if settings.resumes else None
+    if before and (told := changes(before, images)):
+        raise UsageError(
+            f"data={settings.data.name}: {told} since {settings.folder} began, which cannot go on;"
+            " resume=never begins anew"
         )
 
 

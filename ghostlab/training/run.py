@@ -21,9 +21,10 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from ghostlab.config.identity import difference
 from ghostlab.data import DataModule
-from ghostlab.data.manifest import Manifest, folder_manifest, forget
+from ghostlab.data.manifest import Manifest, forget
 from ghostlab.errors import BusyError, RunError, UsageError, lacks_memory
 from ghostlab.files import write_text
+from ghostlab.models.runs import read_config
 from ghostlab.slurm import enduring
 from ghostlab.strategies.base import Task
 from ghostlab.training import report
@@ -35,12 +36,13 @@ from ghostlab.training.build import (
     build_trainer,
     change_model,
 )
-from ghostlab.training.changed import say_what_changed
+from ghostlab.training.changed import refuse_other_images, say_what_changed
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.failures import logged
 from ghostlab.training.history import History
 from ghostlab.training.images import RunImages
+from ghostlab.training.leak import Images
 from ghostlab.training.processes import check_processes, is_first
 from ghostlab.training.result_file import read_result, write_result
 from ghostlab.training.results import draw_curves, summary
@@ -50,6 +52,9 @@ from ghostlab.training.transfer import start
 
 __all__ = ["open_services", "run"]
 
+LEAKED = "{:.2%} of the validation images were learned from, by the run's teacher or the run that it started from"
+RESUMED = ("optimizer_states", "lr_schedulers", "loops", "callbacks", "pytorch-lightning_version")
+"""What a checkpoint has besides weights for a run to go on."""
 LOOK_EVERY = 0.5
 """Seconds between looks for a teacher that another process trains."""
 
@@ -95,7 +100,10 @@ def open_services(cfg: DictConfig) -> tuple[Settings, Task, RunServices]:
 
 def _finished(settings: Settings) -> dict[str, Any] | None:
     _refuse_other_run(settings)
-    return None if settings.force else read_result(settings.folder)
+    result = None if settings.force else read_result(settings.folder)
+    if result is None and not settings.force and (settings.folder / "result.json").exists():
+        report.say(f"{settings.folder}/result.json is not one that training wrote: the run is finished again")
+    return result
 
 
 def _awaited(settings: Settings) -> dict[str, Any]:
@@ -107,6 +115,7 @@ def _awaited(settings: Settings) -> dict[str, Any]:
 @dataclass(frozen=True)
 class _Parts:
     data: DataModule
+    images: Manifest
     classifier: Classifier
     trainer: Trainer
     history: History
@@ -120,7 +129,7 @@ def _prepare(settings: Settings, cfg: DictConfig) -> _Parts:
     trainer = build_trainer(settings, history, checkpoints)
     task, services = _services(settings, cfg, trainer)
     model = build_model(settings, task)
-    began = start(model, settings, services.data)
+    began = start(model, settings, services.data, services.known)
     optimizer = build_optimizer(settings, trainer.world_size)
     report.header(settings, services.data, model, optimizer)
     if began:
@@ -138,28 +147,29 @@ def _prepare(settings: Settings, cfg: DictConfig) -> _Parts:
         channels_last=settings.trainer.channels_last,
         compile_model=settings.trainer.compile,
     )
-    return _Parts(services.data, classifier, trainer, history, checkpoints)
+    return _Parts(services.data, services.known.manifest, classifier, trainer, history, checkpoints)
 
 
 def _services(settings: Settings, cfg: DictConfig, trainer: Trainer) -> tuple[Task, RunServices]:
     data = build_data(settings)
     task = build_task(settings, data, trainer.world_size)
     images = RunImages(data, settings.strategies, task, trainer)
-    return task, RunServices(cfg, data, images, trainer, train=run)
+    return task, RunServices(cfg, data, images, Images(settings, data), trainer, train=run)
 
 
 def _train(settings: Settings, parts: _Parts) -> dict[str, Any]:
+    refuse_other_images(settings, parts.images)
     if settings.force or settings.resume == "never":
         _clear(settings.folder)
     _sweep(settings.folder)
-    _write_config(settings, parts.data)
+    _write_config(settings, parts)
     _fit(settings, parts)
     return _finish(settings, parts)
 
 
 def _fit(settings: Settings, parts: _Parts) -> None:
     # Only the first process has cleared the folder for a new start: the others may still see what was there.
-    checkpoint = _resumable(parts.checkpoints.last) if settings.resumes else None
+    checkpoint = _resumable(parts.checkpoints.last, parts.classifier) if settings.resumes else None
     try:
         parts.trainer.fit(parts.classifier, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:  # Lightning's answer to Ctrl-C
@@ -176,7 +186,9 @@ def _finish(settings: Settings, parts: _Parts) -> dict[str, Any]:
     result["skipped_images"] = parts.data.skipped
     for strategy in settings.strategies:
         result |= strategy.figures()
-    result["remarks"] = [line for s in settings.strategies if (line := s.remark(result))]
+    result["val_leaked"] = parts.images.leaked
+    leak = [LEAKED.format(parts.images.leaked)] if parts.images.leaked else []
+    result["remarks"] = [*leak, *(line for s in settings.strategies if (line := s.remark(result)))]
     if parts.trainer.is_global_zero:
         title = f"{settings.model['name']}  {settings.strategy}  {settings.data.name}  seed {settings.seed}"
         draw_curves(parts.history, parts.classifier.losses.names, title, settings.folder / "curves.png")
@@ -184,23 +196,35 @@ def _finish(settings: Settings, parts: _Parts) -> dict[str, Any]:
     return result
 
 
-def _resumable(checkpoint: Path) -> Path:
+def _resumable(checkpoint: Path, classifier: Classifier) -> Path:
     try:
-        epoch = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["epoch"]
+        kept = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        epoch = kept["epoch"] + 1
+        absent = [key for key in RESUMED if key not in kept]
+        misfits = _misfits(kept["state_dict"], classifier.state_dict())
     except Exception as error:
         reason = " ".join(str(error).split())[:80]
         raise RunError(f"{checkpoint}: cannot be read ({reason}); start anew with resume=never") from error
-    report.say(f"resuming after epoch {epoch + 1}")
+    if absent or misfits:
+        why = f"has no {absent[0]}" if absent else f"is of another network ({misfits[0]})"
+        raise RunError(f"{checkpoint}: {why}; start anew with resume=never")
+    report.say(f"resuming after epoch {epoch}")
     return checkpoint
 
 
+def _misfits(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
+    return [
+        key for key in {**ours, **theirs} if getattr(theirs.get(key), "shape", 0) != getattr(ours.get(key), "shape", 1)
+    ]
+
+
 @rank_zero_only
-def _write_config(settings: Settings, data: DataModule) -> None:
+def _write_config(settings: Settings, parts: _Parts) -> None:
+    data = parts.data
     classes = {"num_classes": data.num_classes, "class_names": list(data.class_names)}
     config = {**settings.config, "data": {**settings.config["data"], **classes}}
     write_text(settings.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
-    present = folder_manifest(settings.config["data"]) if "images" in settings.config else None
-    (present or Manifest.of(data.train_source, data.val_source)).write(settings.folder)
+    parts.images.write(settings.folder)
 
 
 def _refuse_other_run(settings: Settings) -> None:
@@ -208,7 +232,12 @@ def _refuse_other_run(settings: Settings) -> None:
     file = settings.folder / "config.yaml"
     if settings.force or not file.exists():
         return
-    if differs := difference(settings.config, yaml.safe_load(file.read_text(encoding="utf-8"))):
+    try:
+        differs = difference(settings.config, read_config(settings.folder))
+    except (RunError, KeyError, TypeError, AttributeError) as error:
+        cause = error if isinstance(error, RunError) else f"{file}: not the configuration of a run"
+        raise RunError(f"{cause}; force=true trains it anew") from error
+    if differs:
         raise UsageError(f"{settings.folder} holds another run: {differs}; use another outputs=, or force=true")
 
 

@@ -19,6 +19,7 @@ from ghostlab.data.samples import random_state_kept
 from ghostlab.errors import UsageError
 from ghostlab.training import report
 from ghostlab.training.images import RunImages
+from ghostlab.training.leak import Images
 from ghostlab.training.scores import evaluate
 
 __all__ = ["RunServices"]
@@ -31,6 +32,7 @@ class RunServices:
     cfg: DictConfig
     data: DataModule
     images: RunImages
+    known: Images
     trainer: Trainer
     train: Callable[..., dict[str, Any]]
 
@@ -52,6 +54,10 @@ class RunServices:
 
     def precision(self) -> AbstractContextManager[Any]:
         return self.trainer.precision_plugin.forward_context()
+
+    def learn_from(self, key: str, source: str | Path) -> None:
+        self.known.check_classes(key, source)
+        self.known.learn_from(key, source)
 
     def say(self, line: str) -> None:
         report.say(line)

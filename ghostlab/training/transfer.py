@@ -10,6 +10,8 @@ from ghostlab.data.hashing import sample_seeds
 from ghostlab.data.samples import random_state_kept
 from ghostlab.errors import GhostlabError
 from ghostlab.models.pretrained import start_from
+from ghostlab.models.runs import find_run, unfinished
+from ghostlab.training.leak import Images
 from ghostlab.training.settings import Settings
 
 __all__ = ["some_images", "start"]
@@ -18,7 +20,7 @@ IMAGES = 32
 """Enough to see how the branches of a convolution go together."""
 
 
-def start(model: nn.Module, settings: Settings, data: DataModule) -> str:
+def start(model: nn.Module, settings: Settings, data: DataModule, images: Images) -> str:
     """Let a run's model begin where ``model.pretrained`` says; what that was in a line, empty if nothing was done.
 
     An interrupted run that goes on from its own checkpoint needs no source. Errors begin with the key and its value.
@@ -26,12 +28,14 @@ def start(model: nn.Module, settings: Settings, data: DataModule) -> str:
     source = settings.model.get("pretrained")
     if not isinstance(source, str) or settings.resumes:
         return ""
+    images.learn_from("model.pretrained", source)
     try:
         with random_state_kept():  # a resumed run draws the same without it
             began = start_from(model, source, settings.model, data.class_names, lambda: some_images(data))
     except GhostlabError as error:
         raise type(error)(f"model.pretrained={source}: {error}") from error
-    return f"weights   of {source}, {began}"
+    far = unfinished(run) if (run := find_run(source)) else ""
+    return f"weights   of {source}, {began}" + (f"; that run is not finished ({far})" if far else "")
 
 
 def some_images(data: DataModule) -> Tensor:

@@ -85,6 +85,7 @@ class FakeServices:
     images: FakeImages = field(default_factory=FakeImages)
     evaluated: list[nn.Module] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    learned_from: list[tuple[str, str | Path]] = field(default_factory=list)
 
     def default_teacher(self) -> Path:
         return self.teacher
@@ -95,6 +96,9 @@ class FakeServices:
 
     def precision(self) -> AbstractContextManager[Any]:
         return nullcontext()
+
+    def learn_from(self, key: str, source: str | Path) -> None:
+        self.learned_from.append((key, source))
 
     def say(self, line: str) -> None:
         self.said.append(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import yaml
 from PIL import Image
 
 from ghostlab.config import compose
-from ghostlab.data.manifest import Manifest
+from ghostlab.data.manifest import Half, Manifest
 from ghostlab.training.run import run
 from tests.conftest import Command
 
@@ -100,3 +101,20 @@ def test_an_unfinished_run_goes_on_where_its_images_are_the_same(place: Path, ca
     again = call("train.py", *JOB)
     assert "resuming after epoch 1" in again.stdout
     assert (place / "result.json").exists()
+
+
+def test_a_set_that_was_replaced_in_place_is_not_gone_on_with(call: Command) -> None:
+    job = [*JOB[4:], "data.image_size=8", "data.val_fraction=0.9", "data.batch_size=64"]
+    assert call("train.py", *job).returncode == 0
+    [result] = Path("outputs").rglob("result.json")
+    result.unlink()
+    kept = Manifest.read(result.parent)
+    assert kept is not None
+    replace(kept, train=Half(kept.train.hashes + np.uint64(1), kept.train.targets)).write(result.parent)
+    refused = call("train.py", *job)
+    count = len(kept.train)
+    told = f"{count} of {count} training images new, {count} of {count} training images gone"
+    assert refused.stderr == (
+        f"data=digits: {told} since {result.parent} began, which cannot go on; resume=never begins anew\n"
+    )
+    assert call("train.py", *job, "resume=never").returncode == 0

@@ -19,6 +19,7 @@ from ghostlab.models import create_model
 from ghostlab.models.runs import open_run
 from ghostlab.reparam import MultiBranchConv
 from ghostlab.training.build import build_data, build_model, build_task, change_model
+from ghostlab.training.leak import Images
 from ghostlab.training.run import run
 from ghostlab.training.settings import Settings, parse
 from ghostlab.training.transfer import some_images, start
@@ -68,7 +69,7 @@ def student(settings: Settings) -> tuple[torch.nn.Module, str]:
     data = build_data(settings)
     task = build_task(settings, data)
     model = build_model(settings, task)
-    said = start(model, settings, data)
+    said = start(model, settings, data, Images(settings, data))
     return change_model(model, settings, task).eval(), said
 
 

@@ -11,7 +11,8 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from ghostlab.data import DataModule
-from ghostlab.deploy.network import Network, data_module
+from ghostlab.deploy.network import Network
+from ghostlab.deploy.run_data import data_module
 from ghostlab.errors import GhostlabError
 
 __all__ = ["TOLERANCE", "Comparison", "Reference", "validation_data"]
@@ -80,7 +81,7 @@ def validation_data(network: Network) -> tuple[DataModule | None, str]:
     if network.data is None:
         return None, "the file does not say on which data"
     try:
-        data = data_module(network.data)
+        data = data_module(network.data, network.run)
         data.setup()
     except GhostlabError as error:
         return None, str(error)

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from ghostlab.data import DataModule
-from ghostlab.deploy.network import data_module
 from ghostlab.deploy.publish.card import card
 from ghostlab.deploy.publish.evidence import ablation_row, latencies, run_command
 from ghostlab.deploy.publish.facts import LICENCES, Ablation, Check, Facts, Latency
 from ghostlab.deploy.publish.target import Target, largest_difference, open_saved, save, target_of
+from ghostlab.deploy.run_data import data_module
 from ghostlab.errors import GhostlabError, RunError, UsageError, unknown
 from ghostlab.files import write_text
 from ghostlab.models import count
@@ -81,7 +81,7 @@ def _fill(
 ) -> Facts:
     """Write the network into ``folder``, and compare what timm opens there with the run's."""
     config = read_config(run)
-    data = data_module(config["data"])
+    data = data_module(config["data"], run)
     preprocessing = data.cfg.preprocessing()
     present = _is_there(data)
     target = target_of(run, config, some_images(data) if present else _noise(preprocessing))

@@ -1,0 +1,54 @@
+"""The data of a run as it is now: what has changed since is said, and other classes are not scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from ghostlab.data import DataConfig, DataModule
+from ghostlab.data.changes import changes, class_changes
+from ghostlab.data.manifest import Manifest
+from ghostlab.errors import RunError, UsageError
+from ghostlab.training import report
+from ghostlab.training.settings import typed
+
+__all__ = ["RunData", "data_module"]
+
+
+class RunData(DataModule):
+    """The data of a ``run`` as it is now, of which nothing is downloaded, and nothing kept.
+
+    ``setup()`` also raises ``RunError`` where its classes are others by now: a network knows them by their numbers
+    only. Other images are said.
+    """
+
+    def __init__(self, node: Mapping[str, Any], run: Path | None) -> None:
+        known = {key: value for key, value in node.items() if key != "class_names"}
+        changed = {"num_classes": None} if node.get("class_names") else {}  # told by their names
+        config = OmegaConf.create({**known, **changed, "download": False, "decoded": None})
+        super().__init__(typed(DataConfig, config, "data"), seed=0)
+        self._run, self._trained_on = run, node.get("class_names")
+
+    def setup(self, stage: str | None = None) -> None:
+        first = self._sources is None
+        super().setup(stage)
+        where = f"data.root={self.cfg.root}" if self.cfg.root else f"data={self.cfg.name}"
+        if others := class_changes(self._trained_on or self.class_names, self.class_names):
+            raise RunError(f"{where}: {', '.join(others)} since the run was trained")
+        before = Manifest.read(self._run) if first and self._run else None
+        if before and (told := changes(before, Manifest.of(self.train_source, self.val_source))):
+            report.say(f"images    {told} since {self._run} was trained ({where})")
+
+
+def data_module(node: Mapping[str, Any], run: Path | None = None) -> RunData:
+    """The data of a run, by the ``data`` node of its configuration and, to say what has changed since, its folder.
+
+    Raises ``RunError`` for a node that this version cannot read.
+    """
+    try:
+        return RunData(node, run)
+    except UsageError as error:  # of a file, not of the command line
+        raise RunError(f"{run / 'config.yaml' if run else 'the data of the run'}: {error}") from error
