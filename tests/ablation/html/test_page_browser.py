@@ -169,7 +169,7 @@ def hostile(opened: Open) -> Any:
 
 def test_names_from_outside_stay_text_and_no_other_script_runs(hostile: Any) -> None:
     assert hostile.evaluate(ROWS)[0] == EVIL
-    assert hostile.evaluate(LABELS)[0] == "<img src=x onerr…title='broken'>"
+    assert hostile.evaluate(LABELS)[0] == "<img src=…broken'>"
     assert hostile.query_selector("img") is None
     assert hostile.title() == f"What each strategy adds: {EVIL}"
     assert len(hostile.complaints) == 1
@@ -183,6 +183,40 @@ def test_a_narrow_window_is_wide_enough(hostile: Any) -> None:
     assert hostile.evaluate("document.querySelector('.sheet .command').getBoundingClientRect().right") < 360
     hostile.set_viewport_size({"width": 800, "height": 800})
     assert becomes(hostile, "document.documentElement.scrollWidth", 800)
+
+
+@pytest.fixture(scope="module")
+def phone(opened: Open) -> Any:
+    """Everything that a section may hold, with a row of a long name, in the window of a phone."""
+    one, long = complete().sections[0], "cosine+ema+randaugment+reparam+smoothing"
+    more = line(long, 62.2, effect(long, 2.2, "helps"), 1.9)
+    return opened(page(report(replace(one, lines=[*one.lines, more]))), width=390)
+
+
+def test_on_a_phone_no_plot_is_cut_off(phone: Any) -> None:
+    cut = """[...document.querySelectorAll('.plot')].flatMap(plot => {
+        const room = plot.getBoundingClientRect();
+        return [...plot.querySelectorAll('text')].filter(text => {
+            const box = text.getBoundingClientRect();
+            return box.width && (box.left < room.left - 1 || box.right > room.right + 1);
+        }).map(text => plot.id + ': ' + text.textContent)})"""
+    assert becomes(phone, cut, [])
+    for plot in ("s1-main", "s1-forest", "s1-interactions"):
+        ticks = [text.bounding_box() for text in phone.query_selector_all(f"#{plot} .xtick text")]
+        titles = [text.bounding_box() for text in phone.query_selector_all(f"#{plot} .g-xtitle text")]
+        assert ticks
+        assert not any(touch(tick, title) for tick in ticks for title in titles), plot
+
+
+def test_on_a_phone_only_the_results_scroll_sideways(phone: Any) -> None:
+    assert phone.evaluate("document.documentElement.scrollWidth") == 390
+    wide = "[...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth)"
+    assert phone.evaluate(f"{wide}.map(one => one.ariaLabel)") == ["Results: eurosat  ghostnetv2"]
+
+
+def test_every_epoch_has_one_tick(phone: Any) -> None:
+    ticks = "[...document.querySelectorAll('#s1-top1 .xtick text')].map(one => one.textContent)"
+    assert phone.evaluate(ticks) == ["1", "2", "3", "4", "5", "6", "7", "8"]
 
 
 def test_names_of_points_do_not_overlap(hostile: Any) -> None:

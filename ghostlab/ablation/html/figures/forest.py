@@ -16,6 +16,8 @@ __all__ = ["effects", "interactions", "main_effects"]
 ROW, LOW_ROW, FRAME = 28, 20, 70
 """Pixels of height, for each row (of few, of many) and for all else."""
 MANY = 20
+NARROW = 18
+"""Letters of a row's name in a narrow window, where the names would leave no room for what they name."""
 
 GAIN, LOSS = "← it hurts      it helps →", "← it helps      it hurts →"
 POINTS = "difference, points of top-1"
@@ -82,7 +84,7 @@ def _forest(points: Sequence[_Point], title: str) -> Figure:
     height = FRAME + (LOW_ROW if len(points) > MANY else ROW) * len(points)
     return {
         "data": [_trace(kind, points) for kind in kinds],
-        "layout": layout(height, x, y, shapes=[zero]),
+        "layout": layout(height, x, y, shapes=[zero], meta={"narrow": [label(point.name, NARROW) for point in points]}),
     }
 
 

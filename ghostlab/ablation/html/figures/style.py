@@ -10,6 +10,8 @@ __all__ = ["Figure", "label", "layout", "number", "rgb"]
 
 Figure = dict[str, Any]
 LONGEST_LABEL = 32
+ROW = 20
+"""Pixels that a plot keeps beside its titles."""
 
 
 def label(name: str, longest: int | None = LONGEST_LABEL) -> str:
@@ -41,6 +43,7 @@ def layout(height: int, x: Figure, y: Figure, *, zoom: bool = False, **more: Any
     return {
         "height": height,
         "margin": {"l": 10, "r": 14, "t": 10, "b": 10},
+        "minreducedheight": ROW,  # below which Plotly lets a title lie upon the ticks of a plot of one row
         "paper_bgcolor": "--paper",
         "plot_bgcolor": "--paper",
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": "--soft"},

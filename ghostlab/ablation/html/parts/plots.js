@@ -13,11 +13,17 @@ function painted(value, key = "") {
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, painted(inner, name)]));
 }
 
+/** Smaller letters, and shorter names of rows. */
+function makeNarrow({ yaxis, meta }) {
+  yaxis.tickfont = { ...yaxis.tickfont, size: 10 };
+  if (meta?.narrow) yaxis.ticktext = meta.narrow;
+}
+
 function readFigures() {
   for (const element of document.querySelectorAll(".plot")) {
     const figure = JSON.parse(document.getElementById(`${element.id}-data`).textContent);
     if (matchMedia("(pointer: coarse)").matches) figure.layout.dragmode = false;
-    if (matchMedia("(max-width: 40rem)").matches) figure.layout.yaxis.tickfont = { ...figure.layout.yaxis.tickfont, size: 10 };
+    if (matchMedia("(max-width: 40rem)").matches) makeNarrow(figure.layout);
     figures.set(element.id, { element, ...figure });
   }
 }
