@@ -6,13 +6,18 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["cache_folder", "write_file", "write_text"]
+__all__ = ["cache_folder", "shown", "write_file", "write_text"]
 
 
 def cache_folder() -> Path:
     """``$GHOSTLAB_CACHE``, else ``ghostlab`` in the user's cache folder (``$XDG_CACHE_HOME`` or ``~/.cache``)."""
     given = os.environ.get("GHOSTLAB_CACHE")
     return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ghostlab"
+
+
+def shown(path: str | Path) -> str:
+    """A file's name as text that can be written everywhere: bytes that are not UTF-8 become ``\\xe9`` and the like."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:

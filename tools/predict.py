@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ghostlab.cli import guarded
 from ghostlab.errors import RunError, UsageError
-from ghostlab.files import write_text
+from ghostlab.files import shown, write_text
 
 if TYPE_CHECKING:
     from ghostlab.deploy.predict import Classifier, Prediction
@@ -25,24 +25,30 @@ def main(source: str, given: list[str], top: int, out: Path | None) -> None:
     from rich.console import Console
     from rich.progress import track
 
+    from ghostlab.data.left_out import CLOSED, LeftOut
     from ghostlab.deploy.predict import find_images, open_classifier
 
     if top < 1:
         raise UsageError(f"--top {top}: must be at least 1")
-    images = find_images(given)
+    left_out = LeftOut()
+    images, empty = find_images(given, left_out)
     classifier = open_classifier(source)
     screen = Console(stderr=True)
     answers = classifier.predict(images, top)
     told = track(answers, "images", len(images), console=screen, transient=True, disable=len(images) < MANY)
-    predictions = [*told]
+    predictions = [*told, *empty]
     show(predictions)
     if out:
         write_json(out, classifier, predictions)
     unreadable = [one for one in predictions if one.error]
     for one in unreadable:
-        print(f"{one.image}: {one.error}", file=sys.stderr)
-    if unreadable:
-        raise RunError(f"{len(unreadable):,} of {len(images):,} images could not be read")
+        print(f"{shown(one.image)}: {one.error}", file=sys.stderr)
+    if left_out.counts:
+        print(f"left out are {left_out.told('.')}", file=sys.stderr)
+    closed = left_out.counts[CLOSED]
+    if unreadable or closed:
+        folders = f" and {closed:,} folders" if closed else ""
+        raise RunError(f"{len(unreadable):,} of {len(predictions):,} images{folders} could not be read")
 
 
 def show(predictions: Sequence[Prediction]) -> None:
@@ -52,7 +58,7 @@ def show(predictions: Sequence[Prediction]) -> None:
         table(readable)
         return
     for one in readable:
-        print(one.image, *(f"{name}\t{share:.4f}" for name, share in one.top), sep="\t")
+        print(shown(one.image), *(f"{name}\t{share:.4f}" for name, share in one.top), sep="\t")
 
 
 def table(predictions: Sequence[Prediction]) -> None:
@@ -66,7 +72,7 @@ def table(predictions: Sequence[Prediction]) -> None:
     for one in predictions:
         for k, (name, share) in enumerate(one.top):
             last = k == len(one.top) - 1
-            rows.add_row(Text("" if k else one.image), Text(name), f"{100 * share:.1f} %", end_section=last)
+            rows.add_row(Text("" if k else shown(one.image)), Text(name), f"{100 * share:.1f} %", end_section=last)
     if predictions:
         Console().print(rows)
 

@@ -3,41 +3,29 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from ghostlab.data.config import DataConfig
 from ghostlab.data.datasets import build
 from ghostlab.data.decoded import decoded
-from ghostlab.data.samples import Batch, Samples, collate
+from ghostlab.data.loading import Loader, automatic_workers, loader
+from ghostlab.data.samples import Batch, Samples
 from ghostlab.data.sampling import EvalBatches, InViews, Keys, Listed, Replay, TrainOrder, rank_and_world
 from ghostlab.data.sources import MemorySource, Source
 from ghostlab.data.transforms import View, eval_transform, train_transform
 from ghostlab.errors import RunError, UsageError
+from ghostlab.files import shown
 
 __all__ = ["DataModule"]
 
-MAX_WORKERS = 8
 KEPT_BYTES = 2**28
 """Validation tensors of images in memory are kept up to this size."""
 
 logger = logging.getLogger(__name__)
-
-
-class CheckedLoader(DataLoader[Any]):
-    """A loader whose batches go through ``check`` in the main process, whoever asks for them."""
-
-    def __init__(self, *args: Any, check: Callable[[Batch], Batch], **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.check = check
-
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        return map(self.check, super().__iter__())
 
 
 class DataModule(LightningDataModule):
@@ -110,37 +98,40 @@ class DataModule(LightningDataModule):
         # When a run is resumed, Lightning starts the workers before it calls set_epoch.
         if self.trainer:
             order.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
-        return self._loader(self._train_samples(), sampler=order, batch_size=self.cfg.batch_size, drop_last=True)
+        size, batch = self._train_pixels, self.cfg.batch_size
+        return self._loader(self._train_samples(), size, batch, sampler=order, batch_size=batch, drop_last=True)
 
     def listed_dataloader(self, batches: Callable[[], Iterator[Keys]]) -> DataLoader[Any]:
         """Batches of training images, transformed as for training, by lists of (index, seed, view) keys."""
-        return self._loader(self._train_samples(), batch_sampler=Listed(batches))
+        size, batch = self._train_pixels, self.cfg.batch_size
+        return self._loader(self._train_samples(), size, batch, batch_sampler=Listed(batches))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """All validation images in order."""
-        size = 4 * 3 * self.cfg.resolved_test_size**2 * self.val_size
-        keep = isinstance(self.val_source, MemorySource) and size <= KEPT_BYTES
+        size, batch = self.cfg.resolved_test_size, self.cfg.eval_batch_size
+        keep = isinstance(self.val_source, MemorySource) and 4 * 3 * size**2 * self.val_size <= KEPT_BYTES
         samples = Samples(self.val_source, eval_transform(self.cfg), keep=keep)
-        batches = EvalBatches(self.val_size, self.cfg.eval_batch_size)
-        return self._loader(samples, workers=0 if keep else None, batch_sampler=batches)
+        batches = EvalBatches(self.val_size, batch)
+        return self._loader(samples, size, min(batch, self.val_size), 0 if keep else None, batch_sampler=batches)
 
     def preprocessing(self) -> dict[str, Any]:
         """What must be done to an image before the trained model sees it, and the names of the answers."""
         return {**self.cfg.preprocessing(), "class_names": self.class_names}
 
     def _readable(self, batch: Batch) -> Batch:
-        """The batch without what could not be read; raises ``RunError`` naming the file when that must not be."""
+        """The batch without what could not be read; raises ``RunError`` naming the file when that must not be.
+
+        A batch of which nothing could be read is handed out empty.
+        """
         if not batch.unreadable:
             return batch
-        path, reason = batch.unreadable[0]
+        path, reason = shown(batch.unreadable[0][0]), batch.unreadable[0][1]
         if self.cfg.on_error == "raise":
             raise RunError(f"unreadable image {path}: {reason}; data.on_error=skip leaves such images out")
         for bad, why in batch.unreadable:
             if bad not in self._unreadable:
-                logger.warning("left out the unreadable image %s: %s", bad, why)
+                logger.warning("left out the unreadable image %s: %s", shown(bad), why)
         self._unreadable.update(bad for bad, _ in batch.unreadable)
-        if not len(batch.targets):
-            raise RunError(f"no image of a batch could be read, beginning with {path}: {reason}")
         return batch._replace(unreadable=())
 
     def _train_samples(self) -> Samples:
@@ -151,23 +142,12 @@ class DataModule(LightningDataModule):
             raise RuntimeError("call DataModule.setup() first")
         return self._sources
 
-    def _loader(self, samples: Samples, workers: int | None = None, **options: Any) -> DataLoader[Any]:
+    def _loader(self, samples: Samples, size: int, batch: int, workers: int | None = None, **options: Any) -> Loader:
+        """A loader of batches of up to ``batch`` images of ``size`` pixels."""
         if workers is None:
-            workers = _automatic_workers() if self.cfg.workers is None else self.cfg.workers
-        return CheckedLoader(
-            samples,
-            check=self._readable,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            collate_fn=collate,
-            # without a generator of its own a loader draws from the global one, and loading would change training
-            generator=torch.Generator().manual_seed(self.seed),
-            **options,
-        )
+            workers = automatic_workers() if self.cfg.workers is None else self.cfg.workers
+        return loader(samples, self._readable, workers, 4 * 3 * size**2 * batch, self.seed, **options)
 
-
-def _automatic_workers() -> int:
-    """One a core that this process may use, at most ``MAX_WORKERS``."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MAX_WORKERS, cores)
+    @property
+    def _train_pixels(self) -> int:
+        return max(view.image_size or self.cfg.image_size for view in self.views)

@@ -15,6 +15,8 @@ FOREIGN = frozenset({"EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF"})
 TWO_STEPS = {"P": "RGBA", "PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
 """Modes, a palette with several transparent entries for one, that have no direct way to RGB."""
 
+WIDE = {"F": "floats", "I": "integers"}
+
 
 class UnreadableError(Exception):
     """An image file that cannot be read; ``path`` and ``reason`` are strings of one line.
@@ -55,25 +57,23 @@ def read_image(path: str) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The image in mode RGB: wide integers and floats are scaled to 8 bits, transparency is dropped.
+    """The image in mode RGB: 16 bits are scaled to 8, transparency is dropped.
 
-    Raises ``ValueError`` for numbers that are in none of the usual ranges.
+    Raises ``ValueError`` for floats and integers of 32 bits: which of them is white is for whoever made them to say. A
+    guess from each image's own values would make two images of one brightness different ones.
     """
     if image.mode == "RGB":
         return image
-    if image.mode.startswith(("I", "F")):
+    if image.mode in WIDE:
+        raise ValueError(f"{WIDE[image.mode]} of 32 bits, which do not say what is white; 8 or 16 bits are read")
+    if image.mode.startswith("I;16"):
         image = Image.fromarray(_eight_bits(np.asarray(image)))
     return image.convert(TWO_STEPS.get(image.mode, image.mode)).convert("RGB")
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """Grey values (H, W) from 0 to 1 (floats), to 255 or to 65,535, whichever is the first to hold all, as uint8."""
-    low, high = values.min(), values.max()  # NaN if any is
-    if not (low >= 0 and high <= 65535):
-        raise ValueError(f"grey values from {low:g} to {high:g}; read are 0 to 1, 0 to 255 and 0 to 65,535")
-    if values.dtype.kind == "f" and high <= 1:
-        return np.rint(values * 255).astype(np.uint8)
-    return np.rint(values if high <= 255 else values / 257).astype(np.uint8)
+    """16-bit grey values (H, W) as uint8; up to 255 they are 8-bit ones that were stored in 16, and not darkness."""
+    return np.rint(values if values.max() <= 255 else values / 257).astype(np.uint8)
 
 
 @cache

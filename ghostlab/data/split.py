@@ -1,4 +1,7 @@
-"""Splits of data that comes without one: seeded, class by class, and the same on every machine."""
+"""Splits of data that comes without one: seeded, class by class, and the same on every machine.
+
+Data that may grow is split by the content of each image, data that is always the same by exact counts.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,37 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostlab.data.hashing import shuffled
+from ghostlab.data.hashing import hash_indices, shuffled
 
-__all__ = ["split_fraction", "split_per_class"]
+__all__ = ["distinct_counts", "split_content", "split_fraction", "split_per_class"]
 
 Split = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+def split_content(hashes: NDArray[np.uint64], targets: NDArray[np.int64], fraction: float, seed: int) -> Split:
+    """Indices (train, val), ascending; the ``hashes`` (N,) of the images' contents decide which are in val.
+
+    Each is in val with probability ``fraction``, whatever else there is: images that are added or removed do not move
+    the others, and copies stay together. Of a class whose images all fall on one side one goes to the other side, so
+    each class needs two different images.
+    """
+    drawn = hash_indices(hashes, seed)
+    in_val = drawn < np.uint64(int(fraction * 2**64))
+    order = np.lexsort((drawn, targets))
+    for members in np.split(order, np.cumsum(np.bincount(targets))[:-1]):
+        if not in_val[members[0]]:
+            in_val[members[drawn[members] == drawn[members[0]]]] = True
+        elif in_val[members[-1]]:
+            in_val[members[drawn[members] == drawn[members[-1]]]] = False
+    return np.flatnonzero(~in_val), np.flatnonzero(in_val)
+
+
+def distinct_counts(hashes: NDArray[np.uint64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many different contents (C,) each class has."""
+    order = np.lexsort((hashes, targets))
+    labels, contents = targets[order], hashes[order]
+    first = np.append(True, (labels[1:] != labels[:-1]) | (contents[1:] != contents[:-1]))
+    return np.bincount(labels[first])
 
 
 def split_fraction(targets: NDArray[np.int64], fraction: float, seed: int) -> Split:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Chain", "Normalize", "Transform", "View", "eval_transform", "preprocess", "resized", "train_transform"]
 
 Transform = Callable[[Any], Any]
+THIN = 16
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,15 @@ class Normalize:
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
+def trimmed(image: Image.Image) -> Image.Image:
+    """The central part of an image that is more than 16 times as long as it is wide: only a part of it is wanted, and
+    all of it would be gigabytes when its width is scaled to that of the network's images."""
+    most = THIN * min(image.size)
+    if max(image.size) <= most:
+        return image
+    return v2.functional.center_crop(image, [min(image.height, most), min(image.width, most)])
+
+
 def train_transform(cfg: DataConfig, view: View | None = None) -> Chain:
     """Random crop and flip, the view's ``image_transforms`` (image -> image), normalisation, and its
     ``tensor_transforms`` on (3, ``image_size``, ``image_size``)."""
@@ -80,7 +90,7 @@ def preprocess(how: Mapping[str, Any]) -> Chain:
     """The same from what ``DataConfig.preprocessing`` gives, which travels with a deployed network."""
     size = how["input_size"][-1]
     resize = v2.Resize(round(size / how["crop_pct"]), InterpolationMode(how["interpolation"]))
-    return Chain(resize, v2.CenterCrop(size), Normalize(how["mean"], how["std"]))
+    return Chain(trimmed, resize, v2.CenterCrop(size), Normalize(how["mean"], how["std"]))
 
 
 def _crop(cfg: DataConfig) -> list[Transform]:
@@ -88,5 +98,5 @@ def _crop(cfg: DataConfig) -> list[Transform]:
     if cfg.crop == "resized":
         return [v2.RandomResizedCrop(size, (cfg.crop_scale, 1.0), interpolation=how)]
     if cfg.crop == "padded":
-        return [v2.Resize(size, how), v2.RandomCrop(size, padding=cfg.crop_padding)]
-    return [v2.Resize(size, how), v2.CenterCrop(size)]
+        return [trimmed, v2.Resize(size, how), v2.RandomCrop(size, padding=cfg.crop_padding)]
+    return [trimmed, v2.Resize(size, how), v2.CenterCrop(size)]

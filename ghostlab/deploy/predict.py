@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +10,22 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ghostlab.data.folder import EXTENSIONS, image_files
-from ghostlab.data.sources import UnreadableError, read_image
+from ghostlab.data.folder import READ
+from ghostlab.data.left_out import LeftOut
+from ghostlab.data.reading import UnreadableError, read_image
 from ghostlab.data.transforms import preprocess
+from ghostlab.data.walk import find_images as walk
 from ghostlab.deploy.export.formats import FORMATS, format_of, is_exported
 from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import Description, open_network
 from ghostlab.errors import GhostlabError, RunError, UsageError
+from ghostlab.files import shown
 from ghostlab.models.runs import find_run
 
 __all__ = ["Classifier", "Prediction", "find_images", "open_classifier"]
+
+
+EMPTY = f"no images in this folder; read are {READ}"
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,8 @@ class Classifier:
                     read[image] = transform(read_image(image))
                 except UnreadableError as error:
                     errors[image] = error.reason
+                except Exception as error:  # what one image leads to is not for the others to bear
+                    errors[image] = " ".join(str(error).split()) or type(error).__name__
             found = dict(zip(read, self._top(torch.stack([*read.values()]), top), strict=True)) if read else {}
             for image in images[start : start + batch]:
                 yield Prediction(image, found.get(image, ()), errors.get(image, ""))
@@ -98,18 +107,25 @@ def open_classifier(source: str | Path) -> Classifier:
     return Classifier(str(source), lean(network.model).to(memory_format=torch.channels_last), network.description)
 
 
-def find_images(given: Sequence[str]) -> list[str]:
-    """Image files, and those in folders and all folders below them, sorted; each once.
+def find_images(given: Sequence[str], left_out: LeftOut) -> tuple[list[str], list[Prediction]]:
+    """Image files, and those in folders and all folders below them, sorted, each real file once; and what is to be said
+    of folders without images. What is not taken is added to ``left_out``.
 
-    Raises ``UsageError`` for what does not exist and for folders without images.
+    A file that does not exist is in the list, for whoever reads it to say so. Raises ``UsageError`` where nothing
+    exists or all folders are without images.
     """
-    found: dict[str, None] = {}
-    for name in given:
-        path = Path(name)
-        if not path.exists():
-            raise UsageError(f"'{name}': no such file or folder")
-        files = image_files(path) if path.is_dir() else [name]
-        if not files:
-            raise UsageError(f"'{name}': no images in this folder; read are {', '.join(EXTENSIONS)}")
-        found |= dict.fromkeys(files)
-    return [*found]
+    if not any(Path(name).exists() for name in given):
+        raise UsageError(f"'{shown(given[0])}': no such file or folder")
+    names = list(dict.fromkeys(given))
+    found = walk(names, left_out)
+    images = [image for part in found.images for image in part]
+    bare = [name for name, part in zip(names, found.images, strict=True) if not part and not _holds(name, images)]
+    if not images:
+        raise UsageError(f"'{shown(bare[0])}': {EMPTY}")
+    return images, [Prediction(name, error=EMPTY) for name in bare]
+
+
+def _holds(folder: str, images: Sequence[str]) -> bool:
+    """Whether one of the images, which was found in another folder, lies in this one, too."""
+    path = os.path.realpath(folder)
+    return any(os.path.commonpath([path, os.path.realpath(image)]) == path for image in images)

@@ -128,8 +128,10 @@ def fill(cache: AnswerCache, teacher: nn.Module, services: Services, stop: int) 
 
 def ask(header: Header, teacher: nn.Module, drawn: Drawn, services: Services) -> NDArray[Any]:
     """The entries (B,) of drawn images."""
+    entries = np.empty(len(drawn.index), header.entry)
+    if not len(entries):
+        return entries
     with services.precision():
         classes, probabilities = compress(answers(teacher, drawn.images), header.k)
-    entries = np.empty(len(drawn.index), header.entry)
     entries["seed"], entries["classes"], entries["probabilities"] = drawn.seeds, classes, probabilities
     return entries

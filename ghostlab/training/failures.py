@@ -28,14 +28,21 @@ def logged(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except Exception as last:
+        error = _first(last)
         own = isinstance(error, GhostlabError)
         if own and (isinstance(error, UsageError) or not _is_foreign(error.__cause__)):
-            raise
+            raise error from error.__cause__
         kept = _kept(folder / LOG, error)
         raise (type(error) if own else RunError)(
             _told(error) + (f"; details: {folder / LOG}" if kept else "")
         ) from error
+
+
+def _first(error: Exception) -> Exception:
+    """What has failed where Lightning's clean-up fails, too, which asks a loader that never began for its length."""
+    first = error.__context__
+    return _first(first) if "iter(combined_loader)" in str(error) and isinstance(first, Exception) else error
 
 
 def _told(error: Exception) -> str:

@@ -60,7 +60,9 @@ class RunImages:
         device = self.trainer.strategy.root_device
         loader = self.data.listed_dataloader(lambda: self._keys(seed, start, stop))
         for (epoch, done, _), batch in zip(self._plan(seed, start, stop), loader, strict=True):
-            images, _ = self._stages.mixing(epoch)(*self._sent(batch, device), int(batch.seed[0]))
+            images = batch.images
+            if len(images):  # of a batch of unreadable ones there are none
+                images, _ = self._stages.mixing(epoch)(*self._sent(batch, device), int(batch.seed[0]))
             yield Drawn(epoch, done, images, batch.index.numpy(), batch.seed.numpy())
 
     def replay(self, seed: int, seeds: Callable[[int, NDArray[np.int64]], NDArray[np.int64]]) -> None:

@@ -51,5 +51,7 @@ def evaluate(
     model.to(device).eval()
     scores = Scores(num_classes).to(device)
     for batch in loader:
+        if not len(batch.targets):  # nothing of it could be read
+            continue
         scores.update(model(batch.images.to(device)), batch.targets.to(device))
     return scores.compute()

@@ -16,7 +16,7 @@ from tests.conftest import Command
 
 QUICK = (
     *("model=timm", "model.name=test_resnet", "data.image_size=16", "data.val_fraction=0.8", "data.batch_size=128"),
-    *("trainer.max_epochs=1", "trainer.accelerator=cpu"),
+    *("trainer.max_epochs=1", "trainer.accelerator=cpu", "data.workers=1"),
 )
 TAUGHT = (
     *("strategy=kd", "strategy.kd.cache=true", "data.teacher.model=timm"),

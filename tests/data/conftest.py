@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,3 +30,24 @@ def make_folder(tmp_path: Path) -> MakeFolder:
         return root
 
     return make
+
+
+@pytest.fixture
+def nobody(tmp_path: Path) -> Callable[[], AbstractContextManager[None]]:
+    """``with nobody():`` makes this process one that permissions hold for, which they do not for root."""
+
+    @contextmanager
+    def become() -> Iterator[None]:
+        if os.geteuid():
+            yield
+            return
+        for folder in (tmp_path, *tmp_path.parents):
+            if folder.owner() == "root" and folder.stat().st_mode & 0o077 == 0:
+                folder.chmod(0o711)
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    return become

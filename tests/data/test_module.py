@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -195,10 +196,36 @@ def test_unreadable_images_are_skipped_counted_once_and_told_once(broken: Path, 
     assert [record.getMessage().count("train/a/3.png") for record in caplog.records] == [1]
 
 
-def test_a_batch_without_a_readable_image_stops_the_run(broken: Path) -> None:
-    data = ready(folder(broken, on_error="skip", batch_size=1))
-    with pytest.raises(RunError, match=r"no image of a batch could be read, beginning with .*train/a/3.png"):
-        list(data.train_dataloader())
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_without_a_readable_image_is_empty_and_the_others_are_as_they_were(broken: Path, workers: int) -> None:
+    data = ready(folder(broken, on_error="skip", batch_size=1, workers=workers))
+    sizes = [len(batch.targets) for batch in data.train_dataloader()]
+    assert sorted(sizes) == [0] + [1] * 11
+    assert data.skipped == 1
+
+
+def test_an_epoch_without_a_readable_image_stops_the_run(make_folder: MakeFolder) -> None:
+    root = make_folder(TWO_HALVES)
+    for file in (root / "val").rglob("*.png"):
+        file.write_bytes(b"text")
+    data = ready(folder(root, on_error="skip"))
+    assert len(list(data.train_dataloader())) == 3
+    with pytest.raises(RunError, match=r"no image could be read, beginning with .*/val/a/0.png: not an image"):
+        list(data.val_dataloader())
+
+
+def test_whatever_cannot_be_read_is_skipped(make_folder: MakeFolder, nobody: Callable[[], Any]) -> None:
+    root = make_folder(TWO_HALVES)
+    (root / "train/a/0.png").chmod(0)
+    (root / "train/a/1.png").write_bytes(b"")
+    Image.fromarray(np.full((8, 8), -1, np.float32)).save(root / "train/a/2.tif")
+    (root / "train/a/2.png").unlink()
+    data = ready(folder(root, on_error="skip", batch_size=3))
+    (root / "train/b/0.png").unlink()  # after the folders have been read
+    with nobody():
+        batches = epoch(data.train_dataloader(), 0)
+    assert sum(len(batch.targets) for batch in batches) == 8
+    assert data.skipped == 4
 
 
 def test_validation_checks_its_images_too(make_folder: MakeFolder) -> None:

@@ -74,34 +74,26 @@ def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path, suffix: str) -> None:
     assert red.tolist() == [0, 0, 1, 1, 128, 255]  # value / 257, rounded
 
 
-@pytest.mark.parametrize(
-    ("top", "kind"),
-    [(1, "f4"), (255, "f4"), (65535, "f4"), (255, "i4"), (65535, "i4"), (255, "u2"), (65535, "u2"), (65535, ">u2")],
-)
-def test_floats_and_wide_integers_are_scaled_by_their_range(tmp_path: Path, top: int, kind: str) -> None:
+@pytest.mark.parametrize(("top", "kind"), [(255, "u2"), (65535, "u2"), (65535, ">u2")])
+def test_wide_integers_are_scaled_by_their_range(tmp_path: Path, top: int, kind: str) -> None:
     path = tmp_path / "image.tif"
     ramp(top, kind).save(path)
     read = np.asarray(read_image(str(path)))
     assert np.abs(read[5, :, 1] - np.linspace(0, 255, 64)).max() <= 1
 
 
-def test_the_range_is_the_smallest_that_holds_the_image_and_not_its_extremes(tmp_path: Path) -> None:
-    path = tmp_path / "image.tif"
-    ramp(0.4, "f4").save(path)
-    assert np.asarray(read_image(str(path))).max() == 102
-
-
 @pytest.mark.parametrize(
     ("image", "reason"),
     [
-        param(ramp(-3, "f4"), "grey values from -3 to 0; read are 0 to 1, 0 to 255 and 0 to 65,535", id="negative"),
-        param(ramp(65536, "f4"), "grey values from 0 to 65536", id="large"),
-        param(ramp(2**31 - 1, "i4"), "grey values from 0 to 2.14748e+09", id="wide"),
-        param(Image.fromarray(np.full((4, 4), np.nan, "f4")), "grey values from nan to nan", id="no-number"),
-        param(Image.fromarray(np.full((4, 4), np.inf, "f4")), "grey values from inf", id="infinite"),
+        param(ramp(1, "f4"), "floats of 32 bits, which do not say what is white; 8 or 16 bits are read", id="0-to-1"),
+        param(ramp(255, "f4"), "floats", id="0-to-255"),
+        param(ramp(-3, "f4"), "floats", id="negative"),
+        param(Image.fromarray(np.full((4, 4), np.nan, "f4")), "floats", id="no-number"),
+        param(ramp(255, "i4"), "integers of 32 bits", id="small-integers"),
+        param(ramp(2**31 - 1, "i4"), "integers of 32 bits", id="large-integers"),
     ],
 )
-def test_other_ranges_are_refused(tmp_path: Path, image: Image.Image, reason: str) -> None:
+def test_floats_and_wider_integers_are_refused_by_name(tmp_path: Path, image: Image.Image, reason: str) -> None:
     path = tmp_path / "image.tif"
     image.save(path)
     with pytest.raises(UnreadableError) as caught:

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import pickle
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 import ghostlab
 from ghostlab.data import DataConfig
+from ghostlab.data.left_out import AGAIN, HIDDEN_IMAGES, LeftOut
 from ghostlab.data.transforms import eval_transform
 from ghostlab.deploy import write_fused
 from ghostlab.deploy.export.onnx import Onnx
@@ -165,13 +167,59 @@ def test_folders_are_searched_at_any_depth(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     root = str(tmp_path)
-    found = find_images([f"{root}/b/notes.txt", root, f"{root}/a.webp"])
+    left_out = LeftOut()
+    found, empty = find_images([f"{root}/b/notes.txt", root, f"{root}/a.webp"], left_out)
     assert found == [f"{root}/{name}" for name in ("b/notes.txt", "a.webp", "b/1.png", "b/2.JPG", "b/c/3.jpeg")]
-    with pytest.raises(UsageError, match="'nothing': no such file or folder"):
-        find_images(["nothing"])
+    assert not empty
+    assert dict(left_out.counts) == {HIDDEN_IMAGES: 1, AGAIN: 1}
+
+
+def test_what_is_not_there_and_folders_without_images_do_not_cost_the_others_their_answer(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
+    red, gone, empty = (str(tmp_path / name) for name in ("red.png", "gone.png", "empty"))
+    images, others = find_images([gone, empty, red], LeftOut())
+    assert [(one.image, one.error[:27]) for one in others] == [(empty, "no images in this folder; r")]
+    said = [*classifier(Mean()).predict(images, top=1)]
+    assert [(one.image, one.error, one.top[:1] and one.top[0][0]) for one in said] == [
+        (gone, "No such file or directory", ()),
+        (red, "", "red"),
+    ]
+    with pytest.raises(UsageError, match=r"gone\.png': no such file or folder"):
+        find_images([gone], LeftOut())
     with pytest.raises(UsageError, match=r"empty': no images in this folder; read are \.jpg"):
-        find_images([f"{root}/empty"])
+        find_images([empty], LeftOut())
+
+
+ODD = {
+    "1x65500": Image.new("RGB", (1, 65500), "red"),
+    "65500x1": Image.new("RGB", (65500, 1), "red"),
+    "floats": Image.fromarray(np.full((8, 8), 0.5, np.float32)),
+    "integers": Image.fromarray(np.full((8, 8), 100, np.int32)),
+}
+
+
+def test_odd_images_are_answered_or_said_and_the_others_answered(tmp_path: Path) -> None:
+    for name, image in ODD.items():
+        image.save(tmp_path / f"{name}.tif")
+    (tmp_path / "text.png").write_text("text")
+    os.mkfifo(tmp_path / "pipe.png")
+    Image.new("RGB", (30, 30), "red").save(tmp_path / "ok.png")
+    images, _ = find_images([str(tmp_path)], LeftOut())
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 500 * 2**20, hard))
+    try:
+        said = [*classifier(Mean(), size=224).predict(images, top=1)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    answered = {Path(one.image).stem: one.top[0][0] for one in said if one.top}
+    assert answered == {"1x65500": "red", "65500x1": "red", "ok": "red"}
+    assert {Path(one.image).stem: one.error[:12] for one in said if one.error} == {
+        "floats": "floats of 32",
+        "integers": "integers of ",
+        "text": "not an image",
+    }
 
 
 class Harmful:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.failures import logged
 from ghostlab.training.history import History
 from ghostlab.training.machine import check_machine
+from ghostlab.training.run import run
 from tests.conftest import ROOT, Command
 
 QUICK = (
@@ -69,6 +72,23 @@ def test_what_is_not_a_users_mistake_leaves_its_traceback(
     text = log.read_text()
     assert "Traceback (most recent call last)" in text
     assert "in fail" in text
+
+
+def start_where_no_process_can_be_started(outputs: Path, told: Connection) -> None:
+    try:
+        run(compose([*QUICK, "data.workers=1", f"outputs={outputs}"]))
+    except RunError as error:
+        told.send(str(error))
+
+
+def test_the_first_error_is_told_where_cleaning_up_after_it_fails_too(tmp_path: Path) -> None:
+    received, sent = multiprocessing.Pipe(duplex=False)
+    forked = multiprocessing.get_context("fork")
+    daemon = forked.Process(target=start_where_no_process_can_be_started, args=(tmp_path, sent), daemon=True)
+    daemon.start()
+    assert received.poll(100)
+    assert re.match(r"AssertionError: daemonic processes are not allowed to have children; details", received.recv())
+    daemon.join()
 
 
 def test_without_room_for_a_log_there_is_still_the_line(tmp_path: Path) -> None:

@@ -97,4 +97,5 @@ def _batches(data: DataModule, name: str) -> Iterator[tuple[Tensor, Tensor]]:
     screen = Console(stderr=True)
     told = f"{name} on the validation set"
     for batch in track(loader, told, len(loader), console=screen, transient=True, disable=not screen.is_terminal):
-        yield batch.images, batch.targets
+        if len(batch.targets):  # none where nothing of it could be read
+            yield batch.images, batch.targets
