@@ -5,7 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["BusyError", "GhostlabError", "RunError", "UsageError", "lacks_memory", "nearest", "unknown"]
+__all__ = [
+    "BusyError",
+    "GhostlabError",
+    "RunError",
+    "UsageError",
+    "WriteError",
+    "lacks_memory",
+    "nearest",
+    "unknown",
+]
 
 
 class GhostlabError(Exception):
@@ -20,6 +29,10 @@ class RunError(GhostlabError):
 
 class BusyError(RunError):
     """Another process is doing it right now."""
+
+
+class WriteError(RunError, OSError):
+    """A file cannot be written: no room, no permission, a file where a folder is wanted."""
 
 
 class UsageError(GhostlabError, ValueError):

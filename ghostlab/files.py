@@ -1,12 +1,21 @@
-"""Files that are either there whole or not there, and where those of all runs lie."""
+"""Files that are either there whole or not there, one line for those that cannot be written, and where caches lie."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-__all__ = ["cache_folder", "shown", "write_file", "write_text"]
+from safetensors import SafetensorError
+
+from ghostlab.errors import WriteError
+
+__all__ = ["cache_folder", "require_writable", "shown", "write_file", "write_files", "write_text", "writing"]
+
+Write = Callable[[Path], object]
+"""Fills a file."""
 
 
 def cache_folder() -> Path:
@@ -20,17 +29,52 @@ def shown(path: str | Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then rename it; on an error nothing is left behind."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def write_file(path: Path, write: Write) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then rename it; on an error nothing is left behind.
+
+    Raises ``WriteError`` for what the system refuses.
+    """
+    write_files({path: write})
+
+
+def write_files(writers: Mapping[Path, Write]) -> None:
+    """As ``write_file``, for files that belong together: none is renamed before all are filled."""
+    with ExitStack() as stack:
+        filled = [(_filled(path, write, stack), path) for path, write in writers.items()]
+        for temporary, path in filled:
+            with writing(path):
+                temporary.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file at once, in UTF-8; what that cannot hold, of file names in another encoding, as an escape."""
     write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", errors="backslashreplace"))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the system refuses is a ``WriteError`` that names ``path``."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise WriteError(f"{path}: cannot be written: {reason}") from error
+
+
+def require_writable(folder: Path) -> None:
+    """Raise ``WriteError`` unless files can be made in ``folder`` or, where it is not there yet, in the first one
+    above it that is. Nothing is left behind."""
+    there = next(place for place in (folder, *folder.absolute().parents) if os.access(place, os.F_OK))
+    with writing(folder), tempfile.TemporaryFile(dir=there):
+        pass
+
+
+def _filled(path: Path, write: Write, stack: ExitStack) -> Path:
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stack.callback(temporary.unlink, missing_ok=True)
+        write(temporary)
+    return temporary

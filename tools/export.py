@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ghostlab.cli import guarded
-from ghostlab.deploy.export.check import Reference, validation_data
-from ghostlab.deploy.export.export import Int8, export, export_int8
-from ghostlab.deploy.export.format import Format
-from ghostlab.deploy.export.formats import FORMATS
-from ghostlab.deploy.export.place import REPORT
-from ghostlab.deploy.export.told import told, told_int8
-from ghostlab.deploy.network import Network, open_network
-from ghostlab.errors import GhostlabError, RunError, UsageError, unknown
-from ghostlab.training.report import say
+from ghostlab.deploy.export.catalog import CATALOG, Job, planned
+from ghostlab.errors import GhostlabError, RunError, UsageError
+from ghostlab.files import require_writable
+
+if TYPE_CHECKING:
+    from ghostlab.deploy.export.check import Reference
+    from ghostlab.deploy.export.export import Int8
+    from ghostlab.deploy.network import Network
 
 
 def main(given: argparse.Namespace) -> None:
@@ -27,66 +26,68 @@ def main(given: argparse.Namespace) -> None:
         raise UsageError("--size dynamic: not with --int8, whose files take images of the network's size alone")
     if given.keep_float and not given.int8:
         raise UsageError("--keep-float: only with --int8")
-    forms = chosen(given.to, dynamic, given.int8)
+    jobs, reasons = planned(given.to, dynamic, given.int8)
+    for reason in dict.fromkeys(reasons.values()):
+        print(reason, file=sys.stderr)
+    out = given.out or (given.source if given.source.is_dir() else given.source.parent) / "export"
+    require_writable(out)
+    done = exported(jobs, given, out)
+    if failed := [str(job) for job in (*jobs, *reasons) if job not in done]:
+        raise RunError(f"not exported: {', '.join(failed)}")
+
+
+def exported(jobs: Sequence[Job], given: argparse.Namespace, out: Path) -> list[Job]:
+    """Write the files, and say of each what it is or why it is not there; those that are."""
+    from ghostlab.deploy.export.export import Int8
+    from ghostlab.deploy.network import open_network
+
     how = Int8(given.calibration, "auto" if given.keep_float == ["auto"] else given.keep_float, given.max_drop)
     network = open_network(given.source)
-    reference = referred(network)
-    out = given.out or (given.source if given.source.is_dir() else given.source.parent) / "export"
-    failed: list[str] = []
-
-    def exported(form: Format) -> str:
-        return told(export(form, network, reference, out, dynamic))
-
-    def exported_int8(form: Format) -> str:
-        return told_int8(export_int8(form, network, reference, out, how), reference)
-
-    def attempt(name: str, work: Callable[[], str]) -> None:
+    reference, done = referred(network), []
+    for job in jobs:
         try:
-            say(work())
+            print(written(job, network, reference, out, how, given.size == "dynamic"), flush=True)
+            done.append(job)
         except GhostlabError as error:
-            print(f"{name}: {error}", file=sys.stderr)
-            failed.append(name)
+            print(f"{job}: {error}", file=sys.stderr)
+    if done:
+        from ghostlab.deploy.export.place import REPORT
 
-    for form in forms:
-        attempt(form.name, partial(exported, form))
-        if given.int8:
-            attempt(f"{form.name} int8", partial(exported_int8, form))
-    if failed:
-        raise RunError(f"not exported: {', '.join(failed)}")
-    say(f"written to {out}, with {REPORT}")
+        print(f"written to {out}, with {REPORT}", flush=True)
+    return done
 
 
-def chosen(names: str, dynamic: bool, int8: bool) -> list[Format]:
-    """The formats, or ``UsageError`` for one that does not exist, is not installed or cannot do what is asked."""
-    for name in names.split(","):
-        if name not in FORMATS:
-            raise UsageError(f"--to {names}: {unknown('format', name, FORMATS)}")
-    forms = [FORMATS[name] for name in dict.fromkeys(names.split(","))]
-    for form in forms:
-        form.require()
-    for option, wanted, able in (("--size dynamic", dynamic, "dynamic_size"), ("--int8", int8, "int8")):
-        if wanted and (unable := [form.name for form in forms if not getattr(form, able)]):
-            allowed = ", ".join(name for name, form in FORMATS.items() if getattr(form, able))
-            raise UsageError(f"{option}: not for {', '.join(unable)}; allowed: {allowed}")
-    return forms
+def written(job: Job, network: Network, reference: Reference, out: Path, how: Int8, dynamic: bool) -> str:
+    """Write one file, and what is said about it."""
+    from ghostlab.deploy.export.export import export, export_int8
+    from ghostlab.deploy.export.formats import FORMATS
+    from ghostlab.deploy.export.told import told, told_int8
+
+    form = FORMATS[job.format]
+    if job.int8:
+        return told_int8(export_int8(form, network, reference, out, how), reference)
+    return told(export(form, network, reference, out, dynamic))
 
 
 def referred(network: Network) -> Reference:
     """What PyTorch answers, and a line about it."""
+    from ghostlab.deploy.export.check import Reference, validation_data
+
     data, missing = validation_data(network)
     reference = Reference(network, data)
     facts = network.description
     scored = (
         f"top-1 {reference.top1:.2f} on {len(reference.logits):,} images" if data else f"top-1 not measured: {missing}"
     )
-    say(f"{facts.architecture} at {facts.image_size} px, {len(facts.class_names)} classes   PyTorch: {scored}")
+    built = "" if network.folded else "   as built, with nothing to fold"
+    print(f"{facts.architecture} at {facts.image_size} px, {len(facts.class_names)} classes   PyTorch: {scored}{built}")
     return reference
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path, help="a run folder, a checkpoint in one, or a fused.safetensors")
-    parser.add_argument("--to", required=True, metavar="FORMAT[,FORMAT...]", help=f"of {', '.join(FORMATS)}")
+    parser.add_argument("--to", required=True, metavar="FORMAT[,FORMAT...]", help=f"of {', '.join(CATALOG)}")
     parser.add_argument("--out", type=Path, help="where to write (default: export/ beside the source)")
     parser.add_argument("--size", choices=("fixed", "dynamic"), default="fixed", help="of the images (default: fixed)")
     parser.add_argument("--int8", action="store_true", help="also quantized, calibrated on training images")

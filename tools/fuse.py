@@ -13,11 +13,12 @@ from torch import nn
 from ghostlab.cli import guarded
 from ghostlab.data import DataModule
 from ghostlab.deploy import Accuracy, write_fused
+from ghostlab.deploy.fused import folded
 from ghostlab.deploy.run_data import data_module
 from ghostlab.errors import GhostlabError
+from ghostlab.files import require_writable
 from ghostlab.models import Counts, count, create_model, load_weights
 from ghostlab.models.runs import find_run, open_run
-from ghostlab.reparam import fuse
 from ghostlab.training.report import quantity, say
 from ghostlab.training.scores import evaluate
 
@@ -32,14 +33,18 @@ class Opened(NamedTuple):
 
 
 def main(source: Path, out: Path | None, foreign: dict[str, Any] | None) -> None:
-    """Write ``fused.safetensors`` and ``fused.json``; ``RunError``, with nothing written, when the proof fails."""
+    """Write ``fused.safetensors`` and ``fused.json``; ``RunError``, with nothing written, when the proof fails.
+
+    A network in which there is nothing to fold is written as it was built.
+    """
+    folder = out or (source if source.is_dir() else source.parent)
+    require_writable(folder)
     model, config, data, preprocessing = open_foreign(source, foreign) if foreign else open_own(source)
     size = preprocessing["input_size"][-1]
-    fused, report = fuse(model, example_input=torch.zeros(2, 3, size, size))
-    say(str(report))
+    fused, report = folded(model, torch.zeros(2, 3, size, size))
+    say(str(report or "nothing to fold, as there are no branches and no batch norms: written as it was built"))
     accuracy = measured(model, fused, data)
     counts = count(model, size), count(fused, size)
-    folder = out or (source if source.is_dir() else source.parent)
     weights = write_fused(folder, fused, report, counts, config, preprocessing, accuracy)
     say(f"{change(*counts)} at {size} px   {weights} ({weights.stat().st_size / 1e6:.1f} MB), fused.json")
 

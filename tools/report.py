@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def main(given: argparse.Namespace) -> None:
     write_report(report)
     show(report, Console())
     if all(line.latency_ms is None for section in report.sections for line in section.lines):
-        print(f"latency is not measured: python tools/report.py {given.folder} --latency")
+        print(f"latency is not measured: python tools/report.py {shlex.quote(str(given.folder))} --latency")
     print(f"report: {report.folder / 'report.html'}")
 
 

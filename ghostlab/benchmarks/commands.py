@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -26,4 +27,4 @@ def command(script: str, *arguments: str) -> str:
 def trained(*arguments: str) -> Path:
     """The folder of the run that ``train.py`` with these arguments leaves behind."""
     printed = command("train.py", *arguments)
-    return Path(next(line for line in printed.splitlines() if line.startswith("next: ")).split()[-1])
+    return Path(shlex.split(next(line for line in printed.splitlines() if line.startswith("next: ")))[-1])

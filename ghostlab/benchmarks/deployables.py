@@ -17,15 +17,16 @@ from torch import Tensor, nn
 
 from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import open_network
-from ghostlab.errors import RunError, UsageError
+from ghostlab.errors import UsageError
 from ghostlab.models import count, create_model
 from ghostlab.models.runs import find_run, open_run
-from ghostlab.reparam import deployed
+from ghostlab.reparam import NothingToFoldError, deployed
 
-__all__ = ["EAGER", "Deployable", "Folded", "Ready", "deployable", "find_folded", "read_options"]
+__all__ = ["EAGER", "Deployable", "Folded", "Ready", "as_deployed", "deployable", "find_folded", "read_options"]
 
 EAGER = "eager"
-
+FUSED, AS_BUILT = "fused", "as built"
+"""Forms of a network."""
 
 FOLDED_BY = ("ghostlab", "timm")
 
@@ -115,19 +116,19 @@ def read_options(given: str, text: str) -> dict[str, Any]:
 def _of_name(name: str, options: dict[str, Any], folded_by: str, image_size: int | None) -> tuple[nn.Module, str, int]:
     model = create_model(name, **options).eval()
     known: Any = model.pretrained_cfg
-    folded = _as_deployed(model) if folded_by == "ghostlab" else (reparameterize_model(model).eval(), "by timm")
+    folded = as_deployed(model) if folded_by == "ghostlab" else (reparameterize_model(model).eval(), "by timm")
     return *folded, image_size or known["input_size"][-1]
 
 
 def _of_run(path: Path, image_size: int | None) -> tuple[nn.Module, str, int]:
     model, config = open_run(path)
-    data = config["data"]
-    return *_as_deployed(model), image_size or data.get("test_size") or data["image_size"]
+    own = config["data"].get("test_size") or config["data"]["image_size"]
+    return *as_deployed(model, own), image_size or own
 
 
 def _of_fused(path: Path, image_size: int | None) -> tuple[nn.Module, str, int]:
     network = open_network(path)
-    return network.model, "fused", image_size or network.description.image_size
+    return network.model, FUSED if network.folded else AS_BUILT, image_size or network.description.image_size
 
 
 def _ready(found: Folded) -> Ready:
@@ -144,11 +145,12 @@ def _ready(found: Folded) -> Ready:
     return Ready(call, form if leaner is model else "lean", image_size, counts.params, counts.macs, load)
 
 
-def _as_deployed(model: nn.Module) -> tuple[nn.Module, str]:
+def as_deployed(model: nn.Module, image_size: int | None = None) -> tuple[nn.Module, str]:
+    """The model without its branches and batch norms, not proven, and its form; ``image_size`` as for ``fuse``."""
     try:
-        return deployed(model), "fused"
-    except RunError:  # nothing to fold
-        return model, "as built"
+        return deployed(model, torch.zeros(2, 3, image_size, image_size) if image_size else None), FUSED
+    except NothingToFoldError:
+        return model, AS_BUILT
 
 
 def _figure(file: Path, *keys: str) -> float | None:

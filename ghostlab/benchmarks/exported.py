@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ghostlab.benchmarks.deployables import Deployable, Folded, Ready, read_options
+from ghostlab.benchmarks.deployables import Deployable, Folded, Ready, as_deployed, read_options
 from ghostlab.benchmarks.foreign import Input, input_of, open_foreign
 from ghostlab.deploy.export.format import Runner
 from ghostlab.deploy.export.formats import FORMATS, format_of
@@ -90,8 +90,8 @@ def _counts(description: Description) -> Counts | None:
         given = read_options(name, ",".join(options))
         # No path and no address out of a file is followed.
         if given.keys() <= ALLOWED.keys() - {"pretrained"}:
-            model = create_model(name, **{"num_classes": len(description.class_names), **given, "layout": "deployed"})
-            return count(model, description.image_size)
+            model = create_model(name, **{"num_classes": len(description.class_names), **given, "layout": "training"})
+            return count(as_deployed(model, description.image_size)[0], description.image_size)
     return None
 
 

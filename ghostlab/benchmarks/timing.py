@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -119,7 +118,7 @@ def _require_unique(names: Sequence[str]) -> None:
 def _prepare(contestant: Deployable, conditions: Conditions) -> Answer:
     torch.set_num_threads(conditions.threads)
     if contestant.runtime != EAGER:
-        importlib.import_module(FORMATS[contestant.runtime].packages[-1])
+        FORMATS[contestant.runtime].import_runtime()
     turn: Callable[[], list[float]]
 
     def answer(question: str) -> Any:

@@ -1,4 +1,4 @@
-"""A network ready to be deployed: folded, and described by plain values that travel in every file made of it."""
+"""A network ready to be deployed: folded where it can be, and described by plain values that travel with it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from ghostlab.data import DataConfig
+from ghostlab.deploy.fused import folded
 from ghostlab.deploy.run_data import data_module
 from ghostlab.errors import RunError, UsageError
 from ghostlab.models import create_model, load_weights
 from ghostlab.models.options import given
 from ghostlab.models.runs import find_run, open_run, read_config
-from ghostlab.reparam import fuse
+from ghostlab.reparam import deployed
 
 __all__ = ["Description", "Network", "open_network"]
 
@@ -64,13 +65,15 @@ class Description:
 
 @dataclass(frozen=True)
 class Network:
-    """A folded ``model``, in evaluation mode, on the CPU, in float32; its ``run`` and that one's ``data`` node if these
-    are known."""
+    """A ``model`` in evaluation mode, on the CPU, in float32; its ``run`` and that one's ``data`` node if these are
+    known."""
 
     model: nn.Module
     description: Description
     data: dict[str, Any] | None
     run: Path | None = None
+    folded: bool = True
+    """Whether its branches and batch norms are folded; one that has none is as it was built."""
 
     @property
     def example(self) -> torch.Tensor:
@@ -82,6 +85,8 @@ class Network:
 def open_network(source: str | Path) -> Network:
     """A run folder or a checkpoint in one, which is folded with proof, or what ``tools/fuse.py`` wrote: either file.
 
+    A network in which there is nothing to fold stays as it was built.
+
     Raises ``UsageError`` for what is none of these, and ``RunError`` for damaged files and proofs that fail.
     """
     path = Path(source)
@@ -92,9 +97,9 @@ def open_network(source: str | Path) -> Network:
     model, config = open_run(path)
     preprocessing = data_module(config["data"], find_run(path)).cfg.preprocessing()
     size = preprocessing["input_size"][-1]
-    fused, _ = fuse(model, example_input=torch.zeros(2, 3, size, size))
+    model, report = folded(model, torch.zeros(2, 3, size, size))
     described = _description(config["model"], config["data"], preprocessing)
-    return Network(fused.eval(), described, config["data"], find_run(path))
+    return Network(model, described, config["data"], find_run(path), report is not None)
 
 
 def _of_fused(file: Path) -> Network:
@@ -104,14 +109,18 @@ def _of_fused(file: Path) -> Network:
         weights, preprocessing = file.parent / Path(found["weights"]).name, found["preprocessing"]
         if "checkpoint_path" in node:  # which timm would read
             raise ValueError("model.checkpoint_path")
-        options = {**node, "num_classes": found["num_classes"], "pretrained": False, "layout": "deployed"}
+        is_folded = found["folded"] is not None
+        options = {**node, "num_classes": found["num_classes"], "pretrained": False}
     except (OSError, ValueError, KeyError, TypeError) as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise RunError(f"{file}: not what tools/fuse.py wrote ({cause})") from error
     description = Description.parse(_description(node, data, preprocessing).text(), file)
-    model = load_weights(create_model(**options), weights).eval()
+    model = create_model(**options)
+    if is_folded:
+        model = deployed(model, torch.zeros(2, 3, description.image_size, description.image_size))
+    model = load_weights(model, weights).eval()
     run = find_run(file)
-    return Network(model, description, read_config(run)["data"] if run else None, run)
+    return Network(model, description, read_config(run)["data"] if run else None, run, is_folded)
 
 
 def _description(model: Mapping[str, Any], data: Mapping[str, Any], preprocessing: dict[str, Any]) -> Description:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from ghostlab.distill.topk import expand
 from ghostlab.errors import RunError, UsageError
-from ghostlab.files import write_text
+from ghostlab.files import write_text, writing
 
 __all__ = ["AnswerCache", "Header", "as_tensors", "difference", "misfit", "refuse_other"]
 
@@ -53,8 +54,9 @@ class AnswerCache:
     def create(cls, folder: Path, header: Header) -> AnswerCache:
         """An empty cache in ``folder``."""
         cache = cls(folder, header)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ANSWERS).write_bytes(b"")
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / ANSWERS).write_bytes(b"")
         write_text(folder / DONE, "0\n")
         write_text(folder / HEADER, json.dumps(header._asdict(), indent=2) + "\n")
         return cache
@@ -117,12 +119,21 @@ class AnswerCache:
         return expand(found["classes"], found["probabilities"], self.header.classes)
 
     def _grown(self, epochs: int) -> np.memmap[Any, Any]:
-        """The file for writing, grown to ``epochs`` where it is shorter."""
+        """The file for writing, grown to ``epochs`` where it is shorter; ``WriteError`` where there is no room."""
         file, size = self.folder / ANSWERS, epochs * self.header.images * self.header.entry.itemsize
-        if file.stat().st_size < size:
-            with file.open("r+b") as opened:
-                opened.truncate(size)
+        if (before := file.stat().st_size) < size:
+            with writing(file), file.open("r+b") as opened:
+                _grow(opened.fileno(), before, size)
         return np.memmap(file, self.header.entry, "r+")
+
+
+def _grow(descriptor: int, before: int, size: int) -> None:
+    """Make a file longer, with blocks behind every byte where the system can: a write to mapped memory that finds no
+    room ends the process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, before, size - before)
+    else:
+        os.truncate(descriptor, size)
 
 
 def as_tensors(entries: NDArray[Any]) -> dict[str, Tensor]:

@@ -16,12 +16,16 @@ from ghostlab.reparam.plan import Plan, apply, plan
 from ghostlab.reparam.proof import Comparison, compare
 from ghostlab.reparam.trace import default_input
 
-__all__ = ["TOLERANCE32", "TOLERANCE64", "FuseReport", "deployed", "fuse"]
+__all__ = ["TOLERANCE32", "TOLERANCE64", "FuseReport", "NothingToFoldError", "deployed", "fuse"]
 
 logger = logging.getLogger(__name__)
 
 TOLERANCE64, TOLERANCE32 = 1e-9, 1e-4
 """Largest difference allowed between a model and its fused copy, relative to the largest output."""
+
+
+class NothingToFoldError(RunError):
+    """A model without branches and without batch norms that could be folded: it is deployed as it was built."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def fuse(model: nn.Module, example_input: Tensor | None = None) -> tuple[nn.Modu
     computed in float64 and keeps dtype and device; what is new is trainable. ``model`` stays as it is.
     ``example_input`` (B, C, H, W) is only needed where the default of ``find_pairs`` does not fit.
 
-    Raises ``RunError`` when there is nothing to fold, or when the outputs of the two differ on random images, with the
+    Raises ``NothingToFoldError``, and ``RunError`` when the outputs of the two differ on random images, with the
     model's own values or with random batch-norm weights and statistics: by more than ``TOLERANCE64`` in float64, or in
     float32 by more than ``TOLERANCE32`` and ten times what rounding to float32 does to the model itself.
     """
@@ -84,8 +88,7 @@ def fuse(model: nn.Module, example_input: Tensor | None = None) -> tuple[nn.Modu
 def deployed(model: nn.Module, example_input: Tensor | None = None) -> nn.Module:
     """A copy of ``model`` in the layout that ``fuse`` gives it, not proven and in the modes of ``model``.
 
-    For a model whose values do not matter: it takes the state dict of a fused one. Raises as ``fuse`` does when there
-    is nothing to fold.
+    For a model whose values do not matter: it takes the state dict of a fused one. Raises ``NothingToFoldError``.
     """
     images = default_input(model) if example_input is None else example_input
     return apply(copy_of(model), _plan(model, images))
@@ -94,7 +97,9 @@ def deployed(model: nn.Module, example_input: Tensor | None = None) -> nn.Module
 def _plan(model: nn.Module, images: Tensor) -> Plan:
     found = plan(model, images)
     if not found and not sites(model):
-        raise RunError(f"nothing to fold: {type(model).__name__} has no branches and no batch norm after a convolution")
+        raise NothingToFoldError(
+            f"nothing to fold: {type(model).__name__} has no branches and no batch norm after a convolution"
+        )
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def result(folder: Path, figures: dict[str, Any]) -> None:
         f"top-1 {figures['top1']:.1f} (best {figures['top1_best']:.1f}, epoch {figures['epoch_best']})"
         f"   {duration(figures['seconds'])}   {folder}"
     )
-    say(f"next: python tools/fuse.py {folder}")
+    say(f"next: python tools/fuse.py {shlex.quote(str(folder))}")
 
 
 @rank_zero_only

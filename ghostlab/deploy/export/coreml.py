@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ghostlab.deploy.export.catalog import CATALOG
 from ghostlab.deploy.export.coreml_spec import facts, read_spec, write_spec
 from ghostlab.deploy.export.doubling import doubling
 from ghostlab.deploy.export.format import Format, Runner
@@ -32,8 +33,7 @@ class CoreML(Format):
 
     name = "coreml"
     files = (".mlpackage",)
-    extra = "coreml"
-    packages = ("coremltools",)
+    extra, packages, dynamic_size, int8 = CATALOG[name]
 
     @property
     def runs_here(self) -> bool:

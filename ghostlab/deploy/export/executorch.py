@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from ghostlab.deploy.export.catalog import CATALOG
 from ghostlab.deploy.export.format import Format, Quantizer, Runner
 from ghostlab.deploy.export.parts import append, appended
 from ghostlab.deploy.export.program import program
@@ -26,9 +27,8 @@ class ExecuTorch(Format):
 
     name = "executorch"
     files = (".pte",)
-    extra = "executorch"
-    packages = ("torchao", "executorch")
-    int8 = True
+    modules = ("executorch.runtime", "executorch.extension.pybindings.portable_lib")
+    extra, packages, dynamic_size, int8 = CATALOG[name]
 
     def convert(self, network: Network, path: Path, dynamic_size: bool = False) -> None:
         self._lower(program(network, lean(network.model, self.block), True), network, path)

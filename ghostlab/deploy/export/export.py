@@ -11,10 +11,12 @@ from typing import Any, Literal
 from ghostlab.deploy.export.check import TOLERANCE, Comparison, Reference
 from ghostlab.deploy.export.format import Format, Runner
 from ghostlab.deploy.export.place import Written, aside
+from ghostlab.deploy.export.silence import running
 from ghostlab.deploy.int8.calibration import calibration_images
 from ghostlab.deploy.int8.quantize import Int8Result, quantized
 from ghostlab.deploy.network import Network
 from ghostlab.errors import RunError, UsageError
+from ghostlab.files import writing
 
 __all__ = ["Int8", "export", "export_int8"]
 
@@ -43,10 +45,12 @@ def export(form: Format, network: Network, reference: Reference, out: Path, dyna
     Raises ``RunError``, with nothing written, when its answers are not those of PyTorch.
     """
     with aside(form, out) as place:
-        form.convert(network, place.path, dynamic_size)
+        with writing(out):
+            form.convert(network, place.path, dynamic_size)
         if not form.runs_here:
             return place.take(remark=form.check_structure(place.path, network))
-        found = reference.compare(form.open(place.path), form.name)
+        with running(form.name):
+            found = reference.compare(form.open(place.path), form.name)
         if not found.agrees:
             raise RunError(
                 f"{form.name}: its answers differ from PyTorch's by {found.difference:.1e} of the largest"
@@ -65,7 +69,8 @@ def export_int8(form: Format, network: Network, reference: Reference, out: Path,
     compared: list[Comparison] = []
 
     def score(runner: Runner) -> float:
-        compared.append(reference.compare(runner, f"{form.name} int8"))
+        with running(f"{form.name} int8"):
+            compared.append(reference.compare(runner, f"{form.name} int8"))
         return compared[-1].top1 or 0.0
 
     with aside(form, out, "int8") as place:

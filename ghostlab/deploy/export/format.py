@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ghostlab.deploy.export.catalog import Entry, shortage
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import UsageError
 
@@ -52,14 +53,19 @@ class Format(ABC):
     block: ClassVar[int] = 1
     """Channels that the runtime computes together: a lean GhostNet's are padded to a multiple of it."""
 
+    modules: ClassVar[tuple[str, ...]] = ()
+    """What opening a file imports, if not the last of ``packages``."""
+
     def require(self) -> None:
         """Raise ``UsageError`` saying what to install where something is missing."""
-        missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
-        if missing:
-            raise UsageError(
-                f"--to {self.name}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed;"
-                f" pip install 'ghostlab[{self.extra}]'"
-            )
+        if missing := shortage(self.name, Entry(self.extra, self.packages)):
+            raise UsageError(missing)
+
+    def import_runtime(self) -> None:
+        """Import what opening a file would, which takes seconds that are not the file's."""
+        with silent():
+            for name in self.modules or self.packages[-1:]:
+                importlib.import_module(name)
 
     @property
     def runtime(self) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ghostlab.deploy.export.catalog import CATALOG
 from ghostlab.deploy.export.doubling import doubling
 from ghostlab.deploy.export.format import Format, Runner, one_by_one
 from ghostlab.deploy.export.parts import append, appended
@@ -22,8 +23,8 @@ class LiteRT(Format):
 
     name = "litert"
     files = (".tflite",)
-    extra = "litert"
-    packages = ("litert_torch", "ai_edge_litert")
+    modules = ("ai_edge_litert.interpreter",)
+    extra, packages, dynamic_size, int8 = CATALOG[name]
     dynamic_batch = False
 
     def convert(self, network: Network, path: Path, dynamic_size: bool = False) -> None:

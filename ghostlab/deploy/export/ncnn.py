@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ghostlab.deploy.export.catalog import CATALOG
 from ghostlab.deploy.export.format import Format, Runner, one_by_one
 from ghostlab.deploy.export.parts import check_part, digest
 from ghostlab.deploy.export.silence import converting, reading
@@ -28,8 +30,7 @@ class Ncnn(Format):
 
     name = "ncnn"
     files = (".ncnn.param", ".ncnn.bin", ".ncnn.json")
-    extra = "ncnn"
-    packages = ("pnnx", "ncnn")
+    extra, packages, dynamic_size, int8 = CATALOG[name]
     dynamic_batch = False
 
     def convert(self, network: Network, path: Path, dynamic_size: bool = False) -> None:
@@ -81,9 +82,10 @@ def _export(model: torch.nn.Module, image: Tensor, folder: Path) -> None:
     """Write m.ncnn.param and m.ncnn.bin to ``folder``, among other files."""
     import pnnx
 
-    traced = folder / "m.pt"
+    traced, content = folder / "m.pt", io.BytesIO()  # PyTorch's own writer ends the process where a disk is full
     with torch.no_grad():
-        torch.jit.trace(model, image, check_trace=False).save(str(traced))
+        torch.jit.save(torch.jit.trace(model, image, check_trace=False), content)
+    traced.write_bytes(content.getbuffer())
     pnnx.convert(str(traced), (image,), fp16=False)
 
 

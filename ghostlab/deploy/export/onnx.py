@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ghostlab.deploy.export.catalog import CATALOG
 from ghostlab.deploy.export.format import Format, Quantizer, Runner
-from ghostlab.deploy.export.onnx_graph import simplify
-from ghostlab.deploy.export.program import program, quiet
+from ghostlab.deploy.export.onnx_graph import named, simplify
+from ghostlab.deploy.export.program import plain_attention, program
+from ghostlab.deploy.export.silence import converting
 from ghostlab.deploy.int8.onnx_static import static_int8
 from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import Description, Network
@@ -27,10 +29,7 @@ class Onnx(Format):
 
     name = "onnx"
     files = (".onnx",)
-    extra = "onnx"
-    packages = ("onnx", "onnxscript", "onnxruntime")
-    dynamic_size = True
-    int8 = True
+    extra, packages, dynamic_size, int8 = CATALOG[name]
     block = 16
 
     def convert(self, network: Network, path: Path, dynamic_size: bool = False) -> None:
@@ -52,7 +51,7 @@ class Onnx(Format):
 def to_onnx(network: Network, dynamic_size: bool = False) -> Any:
     """The lean network as an ONNX ``ModelProto``, as the exporter leaves it."""
     graph = program(network, lean(network.model, Onnx.block), True, dynamic_size)
-    with quiet():
+    with converting(Onnx.name), plain_attention():
         names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"]}
         exported = torch.onnx.export(graph, dynamo=True, verbose=False, optimize=True, **names)
     assert exported is not None
@@ -60,9 +59,11 @@ def to_onnx(network: Network, dynamic_size: bool = False) -> Any:
 
 
 def _save(model: Any, network: Network, path: Path) -> None:
-    """With the description in it."""
+    """With the description in it, and without the exporter's notes, which tell paths of the machine."""
     import onnx
 
+    for node in named(model).graph.node:
+        del node.metadata_props[:]
     onnx.helper.set_model_props(model, {KEY: network.description.text()})
     onnx.checker.check_model(model)
     onnx.save(model, path)

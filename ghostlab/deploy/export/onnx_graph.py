@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 
-__all__ = ["simplify"]
+__all__ = ["named", "simplify"]
+
+AXES = {0: "batch", 2: "height", 3: "width"}
+"""Names of those sides of the images that may be of any size."""
 
 SMALL = 64
 """Pixels up to which a map is enlarged by one product of matrices."""
@@ -34,6 +38,17 @@ def simplify(model: Any) -> Any:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     _drop_unused(model.graph)
+    return model
+
+
+def named(model: Any) -> Any:
+    """The ``ModelProto``, whose one input are images, with ``AXES`` in place of the exporter's symbols, such as s77."""
+    graph, images = model.graph, model.graph.input[0].type.tensor_type.shape.dim
+    names = {images[axis].dim_param: name for axis, name in AXES.items() if images[axis].dim_param}
+    for tensor in (*graph.input, *graph.value_info, *graph.output):
+        for side in tensor.type.tensor_type.shape.dim:
+            if side.dim_param:
+                side.dim_param = re.sub(r"\w+", lambda found: names.get(found[0], found[0]), side.dim_param)
     return model
 
 

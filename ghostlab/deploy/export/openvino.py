@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ghostlab.deploy.export.catalog import CATALOG
 from ghostlab.deploy.export.format import Format, Runner
 from ghostlab.deploy.export.parts import check_part, digest
 from ghostlab.deploy.export.program import program
@@ -26,9 +27,7 @@ class OpenVino(Format):
 
     name = "openvino"
     files = (".xml", ".bin")
-    extra = "openvino"
-    packages = ("openvino",)
-    dynamic_size = True
+    extra, packages, dynamic_size, int8 = CATALOG[name]
 
     def convert(self, network: Network, path: Path, dynamic_size: bool = False) -> None:
         graph = program(network, lean(network.model, self.block), True, dynamic_size)

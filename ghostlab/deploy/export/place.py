@@ -6,18 +6,21 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ghostlab.deploy.export.check import Comparison
 from ghostlab.deploy.export.format import Format
-from ghostlab.files import write_text
+from ghostlab.errors import GhostlabError, WriteError
+from ghostlab.files import writing
 
 __all__ = ["REPORT", "Place", "Written", "aside"]
 
 REPORT = "export.json"
+FULL = 64 * 1024
+"""Bytes: a disk with less is full."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Place:
     precision: str
 
     def take(self, found: Comparison | None = None, remark: str = "", int8: dict[str, Any] | None = None) -> Written:
-        """Put what was written in its place, and note it in ``export.json`` beside it."""
+        """Put what was written in its place, and note it in ``export.json`` beside it: both or neither."""
         parts = [part for part in self.path.parent.iterdir() if part.name.startswith("model")]
         written = Written(
             format=self.form.name,
@@ -70,29 +73,51 @@ class Place:
             remark=remark,
             int8=int8,
         )
-        for part in parts:
-            _move(part, self.out / part.name)
-        _note(self.out / REPORT, written)
+        with writing(self.out):
+            note = self.path.with_name(REPORT)
+            note.write_text(_noted(self.out, written), encoding="utf-8")  # before anything moves, which needs no room
+            for part in parts:
+                _move(part, self.out / part.name)
+            note.replace(self.out / REPORT)
         return written
 
 
 @contextmanager
 def aside(form: Format, out: Path, precision: str = "float32") -> Iterator[Place]:
-    """A place in a new folder inside ``out``, which is gone afterwards, whatever happens."""
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as folder:
+    """A place in a new folder inside ``out``, which is gone afterwards, whatever happens.
+
+    Raises ``WriteError`` where there is no room or no permission.
+    """
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        made = tempfile.TemporaryDirectory(prefix=".export-", dir=out)
+    with made as folder, _no_room(out):
         infix = "" if precision == "float32" else f".{precision}"
         yield Place(form, Path(folder) / f"model{infix}{form.files[0]}", out, precision)
 
 
-def _note(report: Path, written: Written) -> None:
-    """Add it to what is known of the other files, as long as these are there."""
+@contextmanager
+def _no_room(out: Path) -> Iterator[None]:
+    """An error over a full disk is about that: some converters write half a file without a word."""
+    try:
+        yield
+    except GhostlabError as error:
+        if isinstance(error, WriteError) or shutil.disk_usage(out).free >= FULL:
+            raise
+        raise WriteError(f"{out}: cannot be written: no room is left ({error})") from error
+
+
+def _noted(out: Path, written: Written) -> str:
+    """The text of ``export.json`` with it added to what is known of the other files, as long as these are there."""
     known: dict[str, Any] = {}
-    if report.is_file():
-        known = json.loads(report.read_text(encoding="utf-8")).get("formats", {})
-    known[written.key] = asdict(written)
-    there = {key: values for key, values in known.items() if (report.parent / values["file"]).exists()}
-    write_text(report, json.dumps({"formats": there}, indent=2) + "\n")
+    with suppress(OSError, ValueError, AttributeError):  # none, or a damaged one, which says nothing any more
+        known = json.loads((out / REPORT).read_text(encoding="utf-8")).get("formats", {})
+    there = {key: values for key, values in known.items() if _is_there(out, values)}
+    return json.dumps({"formats": {**there, written.key: asdict(written)}}, indent=2) + "\n"
+
+
+def _is_there(out: Path, values: Any) -> bool:
+    return isinstance(values, dict) and (out / str(values.get("file", "-"))).exists()
 
 
 def _move(part: Path, to: Path) -> None:

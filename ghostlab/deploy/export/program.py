@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ghostlab.deploy.network import Network
 from ghostlab.errors import RunError
 
-__all__ = ["MOST", "program", "quiet"]
+__all__ = ["MOST", "plain_attention", "program", "quiet"]
 
 MOST = 4096
 """Images that a batch may have."""
@@ -34,12 +35,18 @@ def program(network: Network, model: nn.Module, dynamic_batch: bool, dynamic_siz
         images = torch.randn(len(images), 3, 256, 320)
         dims |= {2: Dim.AUTO, 3: Dim.AUTO}
     try:
-        with quiet():
+        with quiet(), plain_attention():
             model.eval()  # no value: that of a graph returns none
             return torch.export.export(model, (images,), dynamic_shapes=(dims,) if dims else None, strict=False)
     except Exception as error:  # whatever tracing foreign code may raise
         cause = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(f"{network.description.architecture}: torch.export cannot trace it: {cause}") from error
+
+
+def plain_attention() -> AbstractContextManager[None]:
+    """Attention by its formula: what a fused kernel leaves in memory decides which views a graph may take, and those
+    that converters put in its place leave it otherwise."""
+    return sdpa_kernel(SDPBackend.MATH)
 
 
 @contextmanager

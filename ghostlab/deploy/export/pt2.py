@@ -30,8 +30,9 @@ ENTRIES = re.compile(
     + r"|archive_format|archive_version|byteorder|version|\.data/\w+|\.format_version|\.storage_alignment"
 )
 
-OPERATORS = re.compile(r"torch\.ops\.aten\.([a-z]\w*|_assert_\w+)\.\w+|_operator\.(add|sub|mul|floordiv|mod|getitem)")
-"""What a node may call. Private ones check their arguments less."""
+PUBLIC = r"torch\.ops\.aten\.([a-z]\w*|_assert_\w+|_upsample_bi(cubic|linear)2d_aa)\.\w+"
+OPERATORS = re.compile(PUBLIC + r"|_operator\.(add|sub|mul|floordiv|mod|getitem)")
+"""What a node may call. Private ones check their arguments less, but for those named."""
 TEXTS = ("none", "tanh", "floor", "trunc")
 """Values of an operator's argument that is text, which could be the name of a file."""
 PLAIN = re.compile(r"[\w.+-]*")

@@ -13,7 +13,7 @@ from pathlib import Path
 from ghostlab.deploy.export.program import quiet
 from ghostlab.errors import GhostlabError, RunError
 
-__all__ = ["converting", "reading", "silent"]
+__all__ = ["converting", "reading", "running", "silent"]
 
 
 @contextmanager
@@ -30,8 +30,8 @@ def silent() -> Iterator[None]:
 
 @contextmanager
 def converting(name: str) -> Iterator[None]:
-    """``silent``, and whatever a converter raises is a ``RunError``."""
-    with _one_line(f"{name}: it cannot be converted"), silent():
+    """``silent``, and whatever a converter raises is a ``RunError``, but for what the system refuses."""
+    with _one_line(f"{name}: it cannot be converted", (OSError,)), silent():
         yield
 
 
@@ -43,13 +43,23 @@ def reading(path: Path, runtime: str) -> Iterator[None]:
 
 
 @contextmanager
-def _one_line(message: str) -> Iterator[None]:
+def running(name: str) -> Iterator[None]:
+    """Whatever a runtime raises over a file that it could open is a ``RunError``."""
+    with _one_line(f"{name}: its file cannot be run", (OSError,)):
+        yield
+
+
+@contextmanager
+def _one_line(message: str, let_through: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     try:
         yield
-    except GhostlabError:
-        raise
     except Exception as error:  # of whatever class foreign code raises
-        cause = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, (GhostlabError, *let_through)):
+            raise
+        root: BaseException = error
+        while root.__cause__ is not None:  # the first error says what it is about, those above it what to report
+            root = root.__cause__
+        cause = " ".join(str(root).split()) or type(root).__name__
         raise RunError(f"{message}: {cause[:160]}") from error
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from ghostlab.deploy.export.catalog import CATALOG
 from ghostlab.deploy.export.format import Format, Runner
 from ghostlab.deploy.export.program import program
 from ghostlab.deploy.export.pt2 import EXTRA, checked, extra
@@ -26,15 +27,16 @@ class TorchExport(Format):
 
     name = "torch_export"
     files = (".pt2",)
-    extra = ""
-    packages = ("torch",)
-    dynamic_size = True
+    modules = ("torch.export.pt2_archive._package",)
+    extra, packages, dynamic_size, int8 = CATALOG[name]
 
     def convert(self, network: Network, path: Path, dynamic_size: bool = False) -> None:
         graph = program(network, lean(network.model, self.block), True, dynamic_size)
         _forget(graph)
+        content = io.BytesIO()  # PyTorch's own writer ends the process where a disk is full
         with converting(self.name):
-            torch.export.save(graph, path, extra_files={EXTRA: network.description.text()})
+            torch.export.save(graph, content, extra_files={EXTRA: network.description.text()})
+        path.write_bytes(content.getbuffer())
 
     def describe(self, path: Path) -> Description:
         return Description.parse(extra(path), path)

@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from ghostlab.errors import RunError
+from ghostlab.files import writing
 
 __all__ = ["static_int8"]
 
@@ -32,7 +33,7 @@ def static_int8(model: Any, calibration: Sequence[Tensor], keep_float: Collectio
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 
-    with TemporaryDirectory() as folder, _unlogged():
+    with TemporaryDirectory() as folder, writing(Path(folder)), _unlogged():
         before, after = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, before)  # a model that is given in memory is changed
         quantize_static(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from ghostlab.deploy.int8.sensitivity import LayerLoss, sensitivity, weighted
 from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import Network
 from ghostlab.errors import UsageError, nearest
+from ghostlab.files import writing
 
 __all__ = ["Int8Result", "quantized"]
 
@@ -59,11 +59,13 @@ def quantized(
     by_hand = None if keep_float == "auto" else matching(keep_float, list(weighted(network.model)))
     write = form.quantizer(network, calibration)
     layers = sensitivity(lean(network.model), torch.cat(list(calibration))[:RANKED_ON])
-    with TemporaryDirectory() as folder:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent) as folder:
 
         def top1(kept: Sequence[str]) -> float:
             file = _place(Path(folder), kept) / path.name
-            write(file, kept)
+            with writing(path.parent):
+                write(file, kept)
             return score(form.open(file))
 
         if by_hand is None:
@@ -71,9 +73,8 @@ def quantized(
         else:
             chosen = Trial(tuple(by_hand), top1(by_hand))
             trials = [chosen]
-        path.parent.mkdir(parents=True, exist_ok=True)
         for file in _place(Path(folder), chosen.kept).iterdir():
-            shutil.move(file, path.parent / file.name)
+            file.replace(path.parent / file.name)
     return Int8Result(chosen.top1, float_top1 - chosen.top1, chosen.kept, tuple(trials), tuple(layers))
 
 

@@ -1,0 +1,82 @@
+"""The formats by name: what each needs and can do, known before torch is imported; and what of a wish can be done."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ghostlab.errors import UsageError, unknown
+
+__all__ = ["CATALOG", "Entry", "Job", "planned", "shortage"]
+
+
+class Entry(NamedTuple):
+    """One format; see the fields of ``Format`` with these names."""
+
+    extra: str
+    packages: tuple[str, ...]
+    dynamic_size: bool = False
+    int8: bool = False
+
+
+CATALOG = {
+    "onnx": Entry("onnx", ("onnx", "onnxscript", "onnxruntime"), dynamic_size=True, int8=True),
+    "torch_export": Entry("", ("torch",), dynamic_size=True),
+    "openvino": Entry("openvino", ("openvino",), dynamic_size=True),
+    "ncnn": Entry("ncnn", ("pnnx", "ncnn")),
+    "executorch": Entry("executorch", ("torchao", "executorch"), int8=True),
+    "litert": Entry("litert", ("litert_torch", "ai_edge_litert")),
+    "coreml": Entry("coreml", ("coremltools",)),
+}
+
+
+class Job(NamedTuple):
+    """A file to write."""
+
+    format: str
+    int8: bool
+
+    def __str__(self) -> str:
+        return f"{self.format} int8" if self.int8 else self.format
+
+
+def shortage(name: str, entry: Entry) -> str:
+    """What is not installed and how to install it, in one line; empty when all is there."""
+    missing = [package for package in entry.packages if importlib.util.find_spec(package) is None]
+    if not missing:
+        return ""
+    verb = "is" if len(missing) == 1 else "are"
+    return f"--to {name}: {', '.join(missing)} {verb} not installed; pip install 'ghostlab[{entry.extra}]'"
+
+
+def planned(to: str, dynamic: bool, int8: bool) -> tuple[list[Job], dict[Job, str]]:
+    """The files of the formats ``to`` (joined by commas), in order: those that can be written, and why others cannot.
+
+    Raises ``UsageError`` for a name that does not exist, and when nothing of what was asked for can be done.
+    """
+    for name in to.split(","):
+        if name not in CATALOG:
+            raise UsageError(f"--to {to}: {unknown('format', name, CATALOG)}")
+    names = list(dict.fromkeys(to.split(",")))
+    unfit = _unfit("--size dynamic", names, lambda entry: entry.dynamic_size) if dynamic else {}
+    unable = _unfit("--int8", names, lambda entry: entry.int8) if int8 else {}
+    jobs = [Job(name, precision) for name in names for precision in ((False, True) if int8 else (False,))]
+    reasons = {
+        job: shortage(job.format, CATALOG[job.format])
+        or unfit.get(job.format, "")
+        or (unable.get(job.format, "") if job.int8 else "")
+        for job in jobs
+    }
+    if all(reasons.values()):
+        raise UsageError("; ".join(dict.fromkeys(reasons.values())))
+    return [job for job in jobs if not reasons[job]], {job: reason for job, reason in reasons.items() if reason}
+
+
+def _unfit(option: str, names: Sequence[str], able: Callable[[Entry], bool]) -> dict[str, str]:
+    """Why the option is not for some of the formats; ``UsageError`` when it is for none of them."""
+    unable = [name for name in names if not able(CATALOG[name])]
+    allowed = ", ".join(name for name, entry in CATALOG.items() if able(entry))
+    if unable == names:
+        raise UsageError(f"{option}: not for {', '.join(unable)}; allowed: {allowed}")
+    return {name: f"{option}: not for {name}; allowed: {allowed}" for name in unable}
