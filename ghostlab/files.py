@@ -60,6 +60,8 @@ def writing(path: Path) -> Iterator[None]:
         raise
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        if isinstance(error, FileExistsError):
+            reason = f"{error.filename} is not a folder"
         raise WriteError(f"{path}: cannot be written: {reason}") from error
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from ghostlab.cli import guarded
+from ghostlab.files import require_writable
 
 FOLDER = Path("outputs/cam")
 
@@ -18,6 +19,7 @@ def main(images: list[Path], runs: list[Path], wanted: str | None, method: str, 
 
     path = out or FOLDER / f"{images[0].stem}.png"
     check_format(path)
+    require_writable(path.parent)
     rows = panels(images, runs, wanted, method)
     draw(path, rows)
     print(path)

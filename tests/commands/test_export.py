@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from ghostlab.deploy.export.format import Runner
 from ghostlab.deploy.export.formats import FORMATS
-from ghostlab.deploy.export.onnx import Onnx
+from ghostlab.deploy.export.onnx import Onnx, session
 from ghostlab.deploy.network import open_network
 from tests.conftest import Command
 from tests.runs import trained_run
@@ -27,6 +28,14 @@ pytest.importorskip("onnxruntime")
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained_run(tmp_path_factory.mktemp("outputs"), QUICK)
+
+
+def axes(file: Path) -> list[str | int]:
+    """The sides of the images that a file takes, and, as there is no other name, of the batches that it answers."""
+    opened = session(file, 1)
+    taken, answered = opened.get_inputs()[0].shape, opened.get_outputs()[0].shape
+    assert answered == [taken[0], 10]
+    return taken
 
 
 def test_a_run_is_exported_with_its_accuracy_in_float32_and_int8(call: Command, trained: Path, tmp_path: Path) -> None:
@@ -50,6 +59,9 @@ def test_a_run_is_exported_with_its_accuracy_in_float32_and_int8(call: Command, 
     description = Onnx().describe(tmp_path / "out/model.int8.onnx")
     assert description == open_network(trained).description
     assert description.class_names == tuple(map(str, range(10)))
+    for file in ("model.onnx", "model.int8.onnx"):
+        assert axes(tmp_path / "out" / file) == ["batch", 3, 16, 16]
+        assert b".py" not in (tmp_path / "out" / file).read_bytes()  # no path of the machine that wrote it
 
 
 def test_what_fuse_wrote_is_exported_and_a_foreign_folder_has_no_accuracy(
@@ -59,6 +71,7 @@ def test_what_fuse_wrote_is_exported_and_a_foreign_folder_has_no_accuracy(
     done = call("tools/export.py", "fused/fused.safetensors", "--to", "onnx", "--size", "dynamic")
     assert done.returncode == 0, done.stderr
     assert "top-1 not measured: the file does not say on which data" in done.stdout
+    assert axes(tmp_path / "fused/export/model.onnx") == ["batch", 3, "height", "width"]
     images = torch.randn(2, 3, 40, 28)
     network = open_network("fused/fused.json")
     answers = Onnx().open(tmp_path / "fused/export/model.onnx", 1)(images)
@@ -85,7 +98,7 @@ def test_a_file_that_answers_otherwise_is_exit_1_and_not_kept(
     ("arguments", "line"),
     [
         pytest.param(["--to", "onyx"], "--to onyx: no format 'onyx'; did you mean 'onnx'?", id="unknown-format"),
-        pytest.param(["--to", "coreml,onnx", "--int8"], "--int8: not for coreml; allowed: onnx", id="no-int8"),
+        pytest.param(["--to", "coreml", "--int8"], "--int8: not for coreml; allowed: onnx", id="no-int8"),
         pytest.param(["--to", "ncnn", "--size", "dynamic"], "--size dynamic: not for ncnn; allowed:", id="one-size"),
         pytest.param(
             ["--to", "onnx", "--int8", "--size", "dynamic"], "--size dynamic: not with --int8", id="int8-size"
@@ -110,6 +123,17 @@ def test_what_is_missing_is_named_before_anything_is_done(
     done = call("tools/export.py", str(trained), "--to", name)
     assert done.returncode == 2
     assert f"--to {name}: " in done.stderr and f"pip install 'ghostlab[{FORMATS[name].extra}]'" in done.stderr
+
+
+def test_what_can_be_written_is_written_and_the_rest_is_named(call: Command, trained: Path, tmp_path: Path) -> None:
+    done = call("tools/export.py", str(trained), "--to", "torch_export,litert", "--out", "out")
+    if importlib.util.find_spec("litert_torch"):
+        pytest.skip("LiteRT is installed")
+    assert done.returncode == 1
+    missing, failed = done.stderr.splitlines()
+    assert missing.startswith("--to litert: litert_torch, ai_edge_litert are not installed; pip install")
+    assert failed == "not exported: litert"
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"model.pt2", "export.json"}
 
 
 def test_a_truncated_fused_file_is_named(call: Command, trained: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ghostlab.deploy.export.catalog import Entry, shortage
+from ghostlab.deploy.export.silence import silent
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import UsageError
 

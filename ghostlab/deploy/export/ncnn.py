@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 import json
 import tempfile
+from collections import OrderedDict
 from pathlib import Path
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from ghostlab.deploy.export.catalog import CATALOG
 from ghostlab.deploy.export.format import Format, Runner, one_by_one
 from ghostlab.deploy.export.parts import check_part, digest
 from ghostlab.deploy.export.silence import converting, reading
-from ghostlab.deploy.lean import lean
+from ghostlab.deploy.lean import LeanAttention, lean
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import RunError
 from ghostlab.files import write_text
@@ -34,7 +36,7 @@ class Ncnn(Format):
     dynamic_batch = False
 
     def convert(self, network: Network, path: Path, dynamic_size: bool = False) -> None:
-        model = lean(network.model, self.block)
+        model = _sized(lean(network.model, self.block))
         with converting(self.name), tempfile.TemporaryDirectory(dir=path.parent) as folder:
             _export(model, network.example[:1], Path(folder))
             sums = {}
@@ -78,7 +80,32 @@ class Ncnn(Format):
         return Runner(one_by_one(call))
 
 
-def _export(model: torch.nn.Module, image: Tensor, folder: Path) -> None:
+class SizedAttention(nn.Sequential):
+    """What ``LeanAttention`` computes, with the sizes of its maps as numbers, which is what pnnx understands, and with
+    maps of one pixel as they are."""
+
+    def __init__(self, old: LeanAttention) -> None:
+        super().__init__(OrderedDict(old.named_children()))
+        self.upsample = old.upsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = map(int, x.shape[-2:])
+        if height == width == 1:
+            return torch.sigmoid(super().forward(x))
+        gate = torch.sigmoid(super().forward(F.avg_pool2d(x, (min(2, height), min(2, width)))))
+        return F.interpolate(gate, size=(height, width), mode=self.upsample)
+
+
+def _sized(model: nn.Module) -> nn.Module:
+    """The lean network, in place, with the same outputs; any other model is returned as it is."""
+    for module in [*model.modules()]:
+        attention = getattr(module, "short_conv", None)
+        if isinstance(attention, LeanAttention):
+            module.short_conv = SizedAttention(attention)
+    return model
+
+
+def _export(model: nn.Module, image: Tensor, folder: Path) -> None:
     """Write m.ncnn.param and m.ncnn.bin to ``folder``, among other files."""
     import pnnx
 

@@ -20,7 +20,7 @@ from ghostlab.deploy.publish.facts import LICENCES, Ablation, Check, Facts, Late
 from ghostlab.deploy.publish.target import Target, largest_difference, open_saved, save, target_of
 from ghostlab.deploy.run_data import data_module
 from ghostlab.errors import GhostlabError, RunError, UsageError, unknown
-from ghostlab.files import write_text
+from ghostlab.files import require_writable, write_text, writing
 from ghostlab.models import count
 from ghostlab.models.runs import find_run, open_run, read_config
 from ghostlab.training.scores import evaluate
@@ -47,24 +47,28 @@ def publish(run: Path, out: Path, licence: str | None, evidence: Evidence = Evid
     """Write ``config.json``, ``model.safetensors`` and ``README.md`` into the new folder ``out``; what the card says.
 
     Raises ``UsageError`` for a folder that holds no run, an ``out`` that is taken and a licence that the hub does not
-    know; ``RunError`` for a run that is not finished and, with nothing left, when what timm opens answers otherwise.
+    know; ``RunError`` for a run that is not finished and, with nothing left, when what timm opens answers otherwise or
+    where there is no room or no permission.
     """
     _require_licence(licence)
     if not run.is_dir() or find_run(run) != run.resolve():
         raise UsageError(f"'{run}' is not a run folder: no config.yaml there")
     if out.exists():
         raise UsageError(f"--out {out}: is there already; name a new folder")
+    require_writable(out.parent)
     result = _result(run)
     rows = latencies(evidence.latency, run, result) if evidence.latency else []
     ablation = ablation_row(evidence.ablation, result) if evidence.ablation else None
-    out.parent.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         facts = _fill(
             temporary, run, result, re.sub(r"[^\w.-]+", "-", out.resolve().name), str(licence), rows, ablation
         )
         write_text(temporary / "README.md", card(facts))
-        temporary.replace(out)
+        with writing(out):
+            temporary.replace(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return facts
@@ -86,7 +90,8 @@ def _fill(
     present = _is_there(data)
     target = target_of(run, config, some_images(data) if present else _noise(preprocessing))
     classes = config["data"].get("class_names") or range(config["data"]["num_classes"])
-    save(target, folder, preprocessing, list(map(str, classes)), licence)
+    with writing(folder):
+        save(target, folder, preprocessing, list(map(str, classes)), licence)
     return Facts(
         name=name,
         architecture=target.architecture,

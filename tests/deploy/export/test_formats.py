@@ -16,6 +16,7 @@ from filelock import FileLock
 from ghostlab.deploy.export.doubling import DoublingAttention
 from ghostlab.deploy.export.format import Format
 from ghostlab.deploy.export.formats import FORMATS, format_of
+from ghostlab.deploy.export.ncnn import SizedAttention
 from ghostlab.deploy.export.parts import appended
 from ghostlab.deploy.lean import LeanAttention, lean
 from ghostlab.deploy.network import Network
@@ -200,6 +201,23 @@ def test_doubled_gates_are_the_enlarged_ones_bit_by_bit(ghost: Network, sides: t
     for attention in modules:
         images = torch.randn(2, attention[0].in_channels, *sides)
         torch.testing.assert_close(DoublingAttention(attention)(images), attention(images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 8, 9])
+def test_gates_for_ncnn_are_the_enlarged_ones_bit_by_bit(ghost: Network, side: int) -> None:
+    for attention in [m for m in lean(ghost.model).modules() if isinstance(m, LeanAttention)]:
+        images = torch.randn(2, attention[0].in_channels, side, side)
+        torch.testing.assert_close(SizedAttention(attention)(images), attention(images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("size", "width", "stem"), [(16, 0.1, 2), (4, 0.35, 1)])
+def test_ncnn_takes_ghostnets_down_to_maps_of_one_pixel(size: int, width: float, stem: int, tmp_path: Path) -> None:
+    pytest.importorskip("pnnx"), pytest.importorskip("ncnn")
+    small = network("ghostnetv2", size, width=width, depth=0.1, stem_stride=stem)
+    FORMATS["ncnn"].convert(small, tmp_path / "model.ncnn.param")
+    expected = small.model(small.example).detach()
+    found = FORMATS["ncnn"].open(tmp_path / "model.ncnn.param", 1)(small.example)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
 
 
 def test_what_is_missing_is_named_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
