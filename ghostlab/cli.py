@@ -12,24 +12,32 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from ghostlab.config.application import Task
+from ghostlab.config.arguments import checked
 from ghostlab.config.compose import CONF, VERSION_BASE
+from ghostlab.config.hydra_node import refuse_hydra_settings, refuse_sweep_settings, refuse_unknown_beforehand
+from ghostlab.config.keys import check_keys
 from ghostlab.config.messages import exit_code, one_line
 from ghostlab.config.plus import register
-from ghostlab.config.sweep import apart, late
-from ghostlab.errors import RunError, UsageError
+from ghostlab.config.sweep import apart
+from ghostlab.errors import UsageError
+from ghostlab.shell import command
 from ghostlab.slurm import enduring
 
 __all__ = ["Run", "guarded", "hydra_command", "subcommand"]
 
 Run = Callable[[argparse.Namespace], None]
+COMPOSING = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What Hydra lets through of a configuration that is wrong in ways it does not expect."""
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """With 1 Hydra hands its errors on instead of printing them."""
 
 
-def guarded(command: Callable[[], object]) -> int:
+def guarded(run: Callable[[], object]) -> int:
     """Run a command; a user's mistake or a known failure becomes one line on stderr and an exit code.
 
     With ``HYDRA_FULL_ERROR=1`` in the environment the traceback is kept.
@@ -37,7 +45,7 @@ def guarded(command: Callable[[], object]) -> int:
     _take_any_character()
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     try:
-        command()
+        run()
     except KeyboardInterrupt as error:
         print(str(error) or "interrupted", file=sys.stderr)
         return 1
@@ -76,63 +84,42 @@ def hydra_command(task: Callable[[DictConfig], object], arguments: list[str]) ->
 
     A job of a sweep that fails does not stop the others; the error at the end names those that failed.
     """
-    for argument in arguments:
-        if argument.startswith(("+strategy=", "++strategy=")):
-            raise UsageError(f"{argument}: strategies are joined by '+' in one value, as in strategy=kd+reparam")
     register()
-    with enduring():
-        if {"-m", "--multirun"} & {*arguments}:
-            _sweep(task, arguments)
-        else:
-            _once(task)
-
-
-def _once(task: Callable[[DictConfig], object]) -> None:
-    errors: list[Exception] = []
-
-    def job(cfg: DictConfig) -> None:
-        try:
-            own, ablation = apart(cfg)
-            if ablation:
-                raise UsageError(f"ablation={ablation.design}: an ablation is a sweep, python train.py -m ...")
-            task(own)
-        except Exception as error:  # of which Hydra would print a line of its own first
-            errors.append(error)
-
-    _hydra(job)
-    if errors:
-        raise errors[0]
-
-
-def _sweep(task: Callable[[DictConfig], object], arguments: list[str]) -> None:
-    from ghostlab.ablation.sweep import Sweep
-    from ghostlab.ablation.worker import work
-
-    sweep = Sweep(["python", Path(sys.argv[0]).name, *arguments])
-    sweep.attach()
-    sys.argv[1:] = map(late, arguments)
+    sys.argv[1:] = checked(arguments)
+    own = _as_given(task)
+    whole = Task(lambda cfg: _once(own, cfg), own, command(Path(sys.argv[0]).name, *arguments))
     try:
-        _hydra(lambda cfg: work(task, cfg, sweep.progress))
-    except Exception as error:
-        if exit_code(error) is not None or not sweep.progress.todo:
+        with enduring(), _environment("1"):
+            hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="config")(whole)()
+    except COMPOSING as error:  # of Hydra alone: those of a run are kept
+        if exit_code(error) is not None:
             raise
-        # A launcher's process was killed, or its cluster gave up.
         why = f"{type(error).__name__}: {one_line(error)}"
-        raise RunError(f"the launcher stopped ({why}); the same command goes on from there") from error
-    sweep.end()
+        raise UsageError(f"{' '.join(arguments)}: cannot be composed ({why})") from error
+    if whole.errors:
+        raise whole.errors[0]
 
 
-def _hydra(job: Callable[[DictConfig], object]) -> None:
-    """Let Hydra compose the configuration and start the job, which has the environment of the user again, as have the
-    processes that it starts."""
+def _once(task: Callable[[DictConfig], object], cfg: DictConfig) -> None:
+    own, ablation = apart(cfg)
+    if ablation:
+        raise UsageError(f"ablation={ablation.design}: an ablation is a sweep, python train.py -m ...")
+    refuse_hydra_settings(HydraConfig.get())
+    refuse_sweep_settings(HydraConfig.get())
+    refuse_unknown_beforehand(own)
+    check_keys(own)
+    task(own)
+
+
+def _as_given(task: Callable[[DictConfig], object]) -> Callable[[DictConfig], object]:
+    """The task in the environment of the user, as have the processes that it starts."""
     given = os.environ.get(FULL_ERROR)
 
     def own(cfg: DictConfig) -> object:
         with _environment(given):
-            return job(cfg)
+            return task(cfg)
 
-    with _environment("1"):
-        hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="config")(own)()
+    return own
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from ghostlab.ablation.watch import watch
 from ghostlab.ablation.write import write_report
 from ghostlab.cli import guarded
 from ghostlab.errors import UsageError
+from ghostlab.shell import command
 
 EVERY = 10
 
@@ -40,7 +40,7 @@ def main(given: argparse.Namespace) -> None:
     write_report(report)
     show(report, Console())
     if all(line.latency_ms is None for section in report.sections for line in section.lines):
-        print(f"latency is not measured: python tools/report.py {shlex.quote(str(given.folder))} --latency")
+        print(f"latency is not measured: {command('tools/report.py', given.folder, '--latency')}")
     print(f"report: {report.folder / 'report.html'}")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from ghostlab.ablation.designs import DESIGNS, Variant, parts_of
 from ghostlab.ablation.plan import Comparison, Row, Table
 from ghostlab.config.identity import config_hash, run_folder, strategy_name
-from ghostlab.config.sweep import Job, composed, is_knob, refuse_unused, relevant
+from ghostlab.config.sweep import Composer, Job, is_knob, refuse_unused
 from ghostlab.errors import UsageError, nearest, unknown
 
 __all__ = ["Wanted", "arrange"]
@@ -34,6 +34,10 @@ class Wanted:
     def __post_init__(self) -> None:
         if self.design not in (*DESIGNS, "list"):
             raise UsageError(f"ablation.design={self.design}: {unknown('design', self.design, [*DESIGNS, 'list'])}")
+        unread = {"base": "baseline"} if self.design == "list" else {"rows": None, "reference": None}
+        for key, default in unread.items():
+            if (value := getattr(self, key)) != default:
+                raise UsageError(f"ablation.{key}={value}: ablation={self.design} has no use for it")
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class _Cell:
     values: tuple[str, ...]
 
 
-def arrange(given: Choices, wanted: Wanted, outputs: Path) -> tuple[list[Job], list[Table]]:
+def arrange(given: Choices, wanted: Wanted, outputs: Path, composer: Composer) -> tuple[list[Job], list[Table]]:
     """The runs, all rows with one seed before the next so that a part of them says something, and their tables.
 
     Raises ``UsageError`` for an ablation that cannot be made.
@@ -57,7 +61,7 @@ def arrange(given: Choices, wanted: Wanted, outputs: Path) -> tuple[list[Job], l
     jobs: dict[Path, Job] = {}
     tables = []
     for common in product(*rest.values()):
-        cells = list(_cells(common, variants, knobs, given.get("seed", ["seed=0"])))
+        cells = list(_cells(common, variants, knobs, given.get("seed", ["seed=0"]), composer))
         jobs |= {cell.job.folder: cell.job for cell in cells}
         tables.append(_table(common, rest, cells, wanted, outputs))
     named = [*chain.from_iterable(knobs.values()), *_own_knobs(variants)]
@@ -91,11 +95,13 @@ def _check(given: Choices, wanted: Wanted, knobs: Choices) -> None:
         raise UsageError(f"{swept[0]}: several values of a strategy need ablation=add_one or ablation=list")
 
 
-def _cells(common: Sequence[str], variants: Sequence[Variant], knobs: Choices, seeds: Sequence[str]) -> Iterator[_Cell]:
+def _cells(
+    common: Sequence[str], variants: Sequence[Variant], knobs: Choices, seeds: Sequence[str], composer: Composer
+) -> Iterator[_Cell]:
     swept = {value for values in knobs.values() if len(set(values)) > 1 for value in values}
     for variant, values, seed in product(variants, list(product(*knobs.values())), seeds):
-        overrides = relevant((*common, *values, *variant.overrides, seed))
-        cfg = composed(overrides)
+        overrides = composer.relevant((*common, *values, *variant.overrides, seed))
+        cfg = composer(overrides)
         own = tuple(value for value in overrides if value in swept)
         yield _Cell(Job(overrides, cfg, run_folder(cfg)), variant, own)
 
@@ -115,6 +121,9 @@ def _table(common: Sequence[str], rest: Choices, cells: Sequence[_Cell], wanted:
 def _row(name: str, cells: Sequence[_Cell], common: Sequence[str], outputs: Path) -> Row:
     cfg = cells[0].job.cfg
     own = [one for one in cells[0].job.overrides if one not in common and not one.startswith("seed=")]
+    for cell in cells:
+        if Path(cell.job.cfg.outputs) != outputs:
+            raise UsageError(f"outputs={cell.job.cfg.outputs}: the runs of an ablation have one folder, {outputs}")
     runs = {int(cell.job.cfg.seed): cell.job.folder.relative_to(outputs).as_posix() for cell in cells}
     return Row(name, strategy_name(cfg), own, config_hash(cfg), runs)
 

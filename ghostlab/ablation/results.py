@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ghostlab.ablation.plan import Row, Table
 from ghostlab.ablation.summary import Run, State
 from ghostlab.config import config_hash
 from ghostlab.config.identity import SCHEMA
+from ghostlab.shell import command
 
 __all__ = ["figure", "read_config", "read_runs", "top1_by_seed"]
 
@@ -39,8 +39,7 @@ def read_runs(outputs: Path, table: Table, row: Row) -> tuple[list[Run], list[st
         elif problem:
             notes.append(f"{row.name}, seed {seed}: {problem}, not counted ({place})")
         overrides = [*table.overrides, *row.overrides, f"seed={seed}"]
-        command = shlex.join(["python", "train.py", *overrides])
-        runs.append(Run(seed, folder, state, command, result, _history(folder), error))
+        runs.append(Run(seed, folder, state, command("train.py", *overrides), result, _history(folder), error))
     return runs, notes
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from ghostlab.ablation.scan import Scan, run_folders, scan
 from ghostlab.ablation.statistics import resolution
 from ghostlab.ablation.summary import Report, Run, Section
 from ghostlab.errors import UsageError
+from ghostlab.shell import command
 
 __all__ = ["summarize"]
 
@@ -52,7 +52,7 @@ def _open(folder: Path) -> Scan:
     if plan := read_plan(folder):
         _check(plan, folder)
         return Scan(plan, _beside(plan), [])
-    found = scan(folder, f"python tools/report.py {shlex.quote(str(folder))}")
+    found = scan(folder, command("tools/report.py", folder))
     if not found.plan.tables:
         runs = len(found.others)
         alone = f"nothing to compare among its {runs} runs: no two differ in nothing but strategies and seed"

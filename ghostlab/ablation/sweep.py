@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
 from ghostlab.ablation.arrange import Wanted, arrange
+from ghostlab.ablation.outcome import show_outcome
 from ghostlab.ablation.plan import Plan, Table, keep_plan
 from ghostlab.ablation.progress import Progress, failure
-from ghostlab.config.sweep import Job, apart, choices, distinct
+from ghostlab.ablation.worker import work
+from ghostlab.config.application import Application, job_config
+from ghostlab.config.messages import exit_code, one_line
+from ghostlab.config.sweep import Composer, Job, apart, choices
 from ghostlab.data.manifest import forget
-from ghostlab.errors import RunError
+from ghostlab.errors import RunError, UsageError
 from ghostlab.quantities import duration
+from ghostlab.shell import command
 from ghostlab.training.processes import refuse_several_processes
 from ghostlab.training.report import say
 from ghostlab.training.result_file import read_result
@@ -29,47 +34,67 @@ __all__ = ["Sweep"]
 
 
 class Sweep:
-    """What Hydra's own sweeper does, planned and checked: ``attach`` it, let Hydra sweep, then ``end``."""
+    """All runs of a sweep, planned and checked before the first one begins."""
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self.command = shlex.join(command)
+    def __init__(self, application: Application) -> None:
+        self.application = application
         self.progress = Progress()
+        self.jobs: list[Job] = []
         self.report: Path | None = None
 
-    def attach(self) -> None:
-        """Let Hydra's sweeper run the jobs of ``split``: it takes no sweeper from outside of ``hydra_plugins``."""
+    def run(self, arguments: Sequence[str], size: int | None = None) -> None:
+        """Do what is not finished yet, ``size`` runs of the launcher at a time (None: all), and say what came out.
 
-        def split(sweeper: BasicSweeper, overrides: list[Override], size: int | None) -> list[list[list[str]]]:
-            return self.split(sweeper.config, choices(overrides), size)  # type: ignore[arg-type]
+        Raises ``UsageError`` at the first mistake in any of the runs, and at the end ``RunError`` naming what failed.
+        """
+        if size is not None and size < 1:
+            raise UsageError(f"hydra.sweeper.max_batch_size={size}: runs at a time, at least 1, or null for all")
+        self.application.prepare()
+        parser = OverridesParser.create(config_loader=self.application.context.config_loader)
+        batches = self.plan(choices(parser.parse_overrides(list(arguments))), size)
+        launcher = self.application.launcher(partial(work, self.application.task.work, progress=self.progress))
+        started = 0
+        for batch in batches:
+            self._launch(launcher, batch, started)
+            started += len(batch)
+        self.end()
 
-        BasicSweeper.split_arguments = split  # type: ignore[method-assign, assignment]
-        # All jobs are composed when they are planned.
-        BasicSweeper.validate_batch_is_legal = lambda *_: None  # type: ignore[method-assign]
-
-    def split(self, config: DictConfig, given: Mapping[str, Sequence[str]], size: int | None) -> list[list[list[str]]]:
-        """The overrides of every job that is still to be done, in batches of ``size`` (None: one), after the plan is
-        checked and shown; raises ``UsageError`` at the first mistake in any of them."""
+    def plan(self, given: Mapping[str, Sequence[str]], size: int | None) -> list[list[list[str]]]:
+        """The overrides of every job that is still to be done, in batches, after the plan is checked and shown."""
         forget()  # what the images were when this process last looked
-        jobs, tables = _planned(given, config)
-        for job in jobs:
+        config = self.application.config
+        self.jobs, tables = _planned(given, config, Composer(self.application.load))
+        for job in self.jobs:
             refuse_several_processes(parse(job.cfg).trainer)
-        todo = [job for job in jobs if job.cfg.force or not read_result(job.folder)]
-        self.progress = _progress(jobs, todo, config.hydra.launcher)
+        todo = [job for job in self.jobs if job.cfg.force or not read_result(job.folder)]
+        self.progress = _progress(self.jobs, todo, config.hydra.launcher)
         if tables:
-            outputs = Path(jobs[0].cfg.outputs)
-            self.report = keep_plan(outputs / "ablation", Plan(config.ablation.design, self.command, outputs, tables))
-        elif len({job.folder.parent for job in jobs}) > 1:
-            self.report = Path(os.path.commonpath([job.folder.parents[2] for job in jobs]))
-        _show(jobs, tables, self.progress)
+            outputs = Path(self.jobs[0].cfg.outputs)
+            plan = Plan(config.ablation.design, self.application.task.command, outputs, tables)
+            self.report = keep_plan(outputs / "ablation", plan)
+        elif len({job.folder.parent for job in self.jobs}) > 1:
+            self.report = Path(os.path.commonpath([job.folder.parents[2] for job in self.jobs]))
+        _show(self.jobs, tables, self.progress)
         size = size or len(todo) or 1
         return [[list(job.overrides) for job in todo[start : start + size]] for start in range(0, len(todo), size)]
 
+    def _launch(self, launcher: Launcher, batch: Sequence[Sequence[str]], started: int) -> None:
+        try:
+            launcher.launch(batch, initial_job_idx=started)
+        except Exception as error:
+            if exit_code(error) is not None:
+                raise
+            # A launcher's process was killed, or its cluster gave up.
+            why = f"{type(error).__name__}: {one_line(error)}"
+            raise RunError(f"the launcher stopped ({why}); the same command goes on from there") from error
+
     def end(self) -> None:
-        """Wait for runs that another sweep is training, and name the report; raises ``RunError`` naming what failed."""
+        """Wait for runs that another sweep trains, and say what came out; raises ``RunError`` naming what failed."""
         for folder in self.progress.left:
             _wait_for(folder)
+        show_outcome(self.jobs, self.progress.shared)
         if self.report:
-            say(f"what it says: python tools/report.py {shlex.quote(str(self.report))}")
+            say(f"what it says: {command('tools/report.py', self.report)}")
         left = self.progress.left
         named = "; ".join(f"[{folder}] {failure(folder) or 'stopped'}" for folder in left)
         if left:
@@ -78,17 +103,21 @@ class Sweep:
             )
 
 
-def _planned(given: Mapping[str, Sequence[str]], config: DictConfig) -> tuple[list[Job], list[Table]]:
+def _planned(
+    given: Mapping[str, Sequence[str]], config: DictConfig, composer: Composer
+) -> tuple[list[Job], list[Table]]:
     """The runs, and the tables of an ablation where one is wanted."""
     base, node = apart(config)
     if node is None:
-        return distinct(given), []
+        return composer.distinct(given), []
+    with job_config(config.copy()):
+        outputs = Path(base.outputs)
     rest = {key: values for key, values in given.items() if key != "ablation" and not key.startswith("ablation.")}
     if list(rest.get("experiment", [])) == ["experiment=ablation"]:
         del rest["experiment"]
     if "experiment" in rest:
         rest["ablation.design"] = ["ablation.design=null"]  # the experiment may bring one along, which no run has
-    return arrange(rest, typed(Wanted, node, "ablation"), Path(base.outputs))
+    return arrange(rest, typed(Wanted, node, "ablation"), outputs, composer)
 
 
 def _progress(jobs: Sequence[Job], todo: Sequence[Job], launcher: DictConfig) -> Progress:

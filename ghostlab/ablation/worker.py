@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import TextIO
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+from rich.console import Console
+from rich.markup import escape
 
 from ghostlab.ablation.progress import ERROR, Progress
 from ghostlab.config.identity import run_folder
@@ -18,6 +22,7 @@ from ghostlab.config.sweep import apart
 from ghostlab.errors import BusyError, UsageError
 from ghostlab.files import write_text
 from ghostlab.quantities import duration
+from ghostlab.shell import command
 from ghostlab.training.failures import LOG
 from ghostlab.training.processes import refuse_several_processes
 from ghostlab.training.report import say
@@ -55,17 +60,17 @@ def work(task: Callable[[DictConfig], object], cfg: DictConfig, progress: Progre
 
 def _done(task: Callable[[DictConfig], object], cfg: DictConfig, number: str, progress: Progress) -> object:
     folder = run_folder(cfg)
+    again = "finished already: " if read_result(folder) and not cfg.force else ""
     (folder / ERROR).unlink(missing_ok=True)
-    with _output(folder, progress):
+    with _output(folder, number):
         value = task(cfg)
-    if progress.parallel > 1:
-        say(f"{number}  {_told(folder)}{_left(progress)}")
+    say(f"{number if progress.parallel > 1 else '        '}  {again}{_told(folder)}")
     return value
 
 
 def _before(number: str, overrides: list[str], progress: Progress) -> None:
     own = shlex.join(override for override in overrides if override not in progress.shared)
-    say(f"{number}  {own}" if progress.parallel > 1 else f"\n{number}  {own}{_left(progress)}")
+    say(f"{number}  {own}{_left(progress)}")
 
 
 def _left(progress: Progress) -> str:
@@ -79,17 +84,32 @@ def _told(folder: Path) -> str:
 
 
 @contextmanager
-def _output(folder: Path, progress: Progress) -> Iterator[None]:
-    """Runs that are trained at the same time print into a file each."""
-    if progress.parallel == 1:
-        yield
-        return
+def _output(folder: Path, number: str) -> Iterator[None]:
+    """A run prints into its ``log.txt``; on a terminal its last line is shown while it is trained."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOG).open("a", encoding="utf-8", errors="backslashreplace") as log, redirect_stdout(log):
+    with (
+        (folder / LOG).open("a", encoding="utf-8", errors="backslashreplace") as log,
+        Console(stderr=True).status(number) as status,
+        redirect_stdout(_Shown(log, lambda line: status.update(escape(f"{number}  {line}")))),
+    ):
         yield
+
+
+class _Shown(io.TextIOBase):
+    """Text that goes into a file and, line by line, to ``show``."""
+
+    def __init__(self, file: TextIO, show: Callable[[str], object]) -> None:
+        self.file, self.show = file, show
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            self.show(text.strip().splitlines()[-1])
+        return self.file.write(text)
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def _keep(folder: Path, overrides: list[str], error: Exception) -> None:
-    command = f"python train.py {shlex.join(overrides)}"
     details = "".join(traceback.format_exception(error))
-    write_text(folder / ERROR, f"{one_line(error)}\n\n{command}\n\n{details}")
+    write_text(folder / ERROR, f"{one_line(error)}\n\n{command('train.py', *overrides)}\n\n{details}")

@@ -21,6 +21,7 @@ from ghostlab.models import Counts, count, create_model
 from ghostlab.models.options import given
 from ghostlab.models.scaling import ALPHA, BETA, GAMMA, Factors, compound, official, round_resolution
 from ghostlab.models.stages import Stage, stages
+from ghostlab.shell import command
 
 __all__ = ["Scaled", "chosen_factors", "scaled", "show"]
 
@@ -125,4 +126,4 @@ def _command(cfg: DictConfig, chosen: Sequence[str], after: Scaled) -> str:
     kept = [text for text in chosen if text.partition("=")[0] not in values]
     root = ["data.root=<folder>"] if plain(cfg.data)["root"] == "???" else []
     factors = [f"{key}={value:.10g}" for key, value in values.items() if value != 1]
-    return " ".join(["python train.py", *kept, *root, *factors])
+    return " ".join([command("train.py", *kept), *root, *factors])

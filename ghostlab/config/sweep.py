@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from ghostlab.config.application import job_config
 from ghostlab.config.compose import compose
+from ghostlab.config.hydra_node import refuse_unknown_beforehand
 from ghostlab.config.identity import run_folder
+from ghostlab.config.keys import check_keys
 from ghostlab.errors import UsageError, nearest
 from ghostlab.strategies.registry import STRATEGIES
 
-__all__ = ["Job", "apart", "choices", "composed", "distinct", "is_knob", "late", "refuse_unused", "relevant"]
+__all__ = ["Composer", "Job", "apart", "choices", "is_knob", "late", "refuse_unused"]
 
-_split = BasicSweeper.split_arguments  # as it is in Hydra; the sweep puts its own in its place
 KNOB = re.compile(r"strategy\.(\w+)\.[^=]*=")
 SEED = re.compile(r"seed=(\d+)")
 
@@ -36,23 +38,67 @@ class Job(NamedTuple):
 
 def choices(overrides: Iterable[Override]) -> dict[str, list[str]]:
     """What a sweep says about each key: its values, each as one override; what is given last counts."""
-    return {one.get_key_element(): [job[0] for job in _split([one], None)[0]] for one in overrides}
+    return {one.get_key_element(): list(_each(one)) for one in overrides}
 
 
-def distinct(given: Mapping[str, Sequence[str]]) -> list[Job]:
-    """The different runs among all combinations of the choices.
+def _each(one: Override) -> Iterator[str]:
+    key = one.get_key_element()
+    if one.is_interval_sweep():
+        raise UsageError(
+            f"{one.input_line}: an interval is for a study, hydra/sweeper=optuna; a sweep takes values with commas"
+            " between them, choice(...), range(...) or glob(...)"
+        )
+    if one.is_discrete_sweep():
+        yield from (f"{key}={value}" for value in one.sweep_string_iterator())
+    else:
+        yield f"{key}={one.get_value_element_as_str()}"
 
-    The value of a strategy that a combination does not join is left out of it: with ``strategy=baseline,kd`` and
-    ``strategy.kd.kind=soft,dkd`` there is one baseline. Raises ``UsageError`` for a value that no run uses.
-    """
-    every = [relevant(combination) for combination in product(*given.values())]
-    refuse_unused([value for values in given.values() for value in values], every)
-    runs: dict[Path, Job] = {}
-    for overrides in every:
-        cfg = composed(overrides)
-        folder = run_folder(cfg)
-        runs.setdefault(folder, Job(overrides, cfg, folder))
-    return list(runs.values())
+
+class Composer:
+    """Composes runs from their overrides, with ``load`` as a launcher will: the result may have a node ``hydra``."""
+
+    def __init__(self, load: Callable[[Sequence[str]], DictConfig] = compose) -> None:
+        self._load = cache(load)
+
+    def __call__(self, overrides: Sequence[str]) -> DictConfig:
+        """The resolved configuration of a run; one that differs in nothing but the seed is not composed again.
+
+        Raises ``UsageError`` for one that no run can have.
+        """
+        seeds = [int(found[1]) for override in overrides if (found := SEED.fullmatch(override))]
+        loaded = self._load(tuple(override for override in overrides if not SEED.fullmatch(override)))
+        if seeds and "${hydra:" in OmegaConf.to_yaml(loaded):
+            loaded, seeds = self._load(tuple(overrides)), []
+        own, _ = apart(loaded)
+        if seeds:
+            own.seed = seeds[-1]
+        with job_config(loaded) if "hydra" in loaded else nullcontext():
+            refuse_unknown_beforehand(own)
+            check_keys(own)
+            if not OmegaConf.missing_keys(own):
+                OmegaConf.resolve(own)
+        return own
+
+    def relevant(self, combination: Sequence[str]) -> tuple[str, ...]:
+        """The combination without the values of strategies that it does not join."""
+        knobs = {override: found[1] for override in combination if (found := KNOB.match(override))}
+        joined = self(tuple(override for override in combination if override not in knobs)).strategy
+        return tuple(override for override in combination if override not in knobs or knobs[override] in joined)
+
+    def distinct(self, given: Mapping[str, Sequence[str]]) -> list[Job]:
+        """The different runs among all combinations of the choices.
+
+        The value of a strategy that a combination does not join is left out of it: with ``strategy=baseline,kd`` and
+        ``strategy.kd.kind=soft,dkd`` there is one baseline. Raises ``UsageError`` for a value that no run uses.
+        """
+        every = [self.relevant(combination) for combination in product(*given.values())]
+        refuse_unused([value for values in given.values() for value in values], every)
+        runs: dict[Path, Job] = {}
+        for overrides in every:
+            cfg = self(overrides)
+            folder = run_folder(cfg)
+            runs.setdefault(folder, Job(overrides, cfg, folder))
+        return list(runs.values())
 
 
 def refuse_unused(given: Iterable[str], every: Iterable[Sequence[str]]) -> None:
@@ -64,26 +110,11 @@ def refuse_unused(given: Iterable[str], every: Iterable[Sequence[str]]) -> None:
         raise UsageError(f"{override}: no run of this sweep joins '{name}'{hint}")
 
 
-def relevant(combination: Sequence[str]) -> tuple[str, ...]:
-    """The combination without the values of strategies that it does not join."""
-    knobs = {override: found[1] for override in combination if (found := KNOB.match(override))}
-    joined = composed(tuple(override for override in combination if override not in knobs)).strategy
-    return tuple(override for override in combination if override not in knobs or knobs[override] in joined)
-
-
-def composed(overrides: Sequence[str]) -> DictConfig:
-    """The configuration of a run; one that differs in nothing but the seed is not composed again."""
-    seeds = [found[1] for override in overrides if (found := SEED.fullmatch(override))]
-    cfg, _ = apart(_composed(tuple(override for override in overrides if not SEED.fullmatch(override))))
-    if seeds:
-        cfg.seed = int(seeds[-1])
-    return cfg
-
-
 def apart(cfg: DictConfig) -> tuple[DictConfig, DictConfig | None]:
     """The configuration of a run, and that of the ablation to which it may belong, which is no part of it."""
     own = cfg.copy()
     with open_dict(own):
+        own.pop("hydra", None)
         ablation = own.pop("ablation", None)
     return own, ablation if ablation and ablation.get("design") else None
 
@@ -103,8 +134,3 @@ def late(argument: str) -> str:
         return argument
     # Hydra has no choice(null); of two runs that are the same one is made.
     return f"{key}=null,null" if value == "null" else f"{key}=choice({value})"
-
-
-@cache
-def _composed(overrides: tuple[str, ...]) -> DictConfig:
-    return compose(overrides)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ghostlab.data.sources import FileSource, MemorySource, Source
 from ghostlab.data.split import split_per_class
 from ghostlab.errors import RunError
+from ghostlab.private_apis import pets
 
 if TYPE_CHECKING:
     from ghostlab.data.config import DataConfig
@@ -113,7 +114,8 @@ def _files(train_splits: Sequence[str], cls: Any, cfg: DataConfig, download: boo
 def _pets(cls: Any, cfg: DataConfig, download: bool) -> Pair:
     def half(split: str) -> FileSource:
         data = cls(_root(cfg), split=split, download=download)
-        return FileSource([str(path) for path in data._images], _labels(data._labels), data.classes)
+        paths, labels = pets(data)
+        return FileSource(paths, _labels(labels), data.classes)
 
     return half("trainval"), half("test")
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ghostlab.errors import UsageError, unknown
+from ghostlab.private_apis import uncompiled
 from ghostlab.reparam.trace import evaluating
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class _Head(_Features):
 
 
 def _parts(model: nn.Module) -> nn.Sequential:
-    model = getattr(model, "_orig_mod", model)  # a compiled model holds the real one there
+    model = uncompiled(model)
     if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
         raise UsageError(f"{type(model).__name__} has no forward_features and forward_head, as timm's models have")
     return nn.Sequential(_Features(model), _Head(model))

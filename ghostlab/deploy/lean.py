@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ghostlab.models.ghostnet import DFCAttention, GhostBottleneck, GhostModule, GhostNet, SqueezeExcite, halved
+from ghostlab.reparam.norms import BatchNorm
 
 __all__ = ["lean"]
 
@@ -39,7 +40,7 @@ def lean(model: nn.Module, block: int = 1) -> nn.Module:
     ``block``: channels that the runtime computes together, to multiples of which the halves are padded. The names of
     the convolutions and linear layers stay what they were. Not for training: it works in place.
     """
-    if not isinstance(model, GhostNet) or any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+    if not isinstance(model, GhostNet) or any(isinstance(m, BatchNorm) for m in model.modules()):
         return model
     with torch.no_grad():
         return LeanGhostNet(model, block).eval()

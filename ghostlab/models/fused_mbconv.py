@@ -11,12 +11,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from timm.models import efficientnet as generators
 from timm.models import generate_default_cfgs, register_model
-from timm.models._efficientnet_builder import decode_arch_def, resolve_act_layer, resolve_bn_args
 from torch import nn
 
 from ghostlab.models.scaling import OFFICIAL, round_filters
+from ghostlab.private_apis import create_effnet, decode_arch_def, effnet_cfg, resolve_act_layer, resolve_bn_args
 
 __all__ = ["generate"]
 
@@ -44,7 +43,7 @@ B4 = OFFICIAL["efficientnet_b4"]
 NAMES = {f"ghostlab_efficientnet_b4_fused{stages}": stages for stages in (3, 5, 7)}
 # register_model finds a model's configuration here, under the name of its function.
 default_cfgs = generate_default_cfgs(
-    {name: {**generators._cfg(), "input_size": (3, B4.resolution, B4.resolution)} for name in NAMES}
+    {name: {**effnet_cfg(), "input_size": (3, B4.resolution, B4.resolution)} for name in NAMES}
 )
 
 
@@ -60,7 +59,7 @@ def generate(
     blocks = [[text] for text in (*FUSED[:stages], *MBCONV[stages:])]
     filters = partial(round_filters, width=channel_multiplier)
     norm = options.pop("norm_layer", None) or partial(nn.BatchNorm2d, **resolve_bn_args(options))
-    return generators._create_effnet(
+    return create_effnet(
         variant,
         pretrained,
         block_args=decode_arch_def(blocks, depth_multiplier),

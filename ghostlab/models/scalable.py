@@ -14,6 +14,16 @@ from torch import nn
 from ghostlab.models import fused_mbconv
 from ghostlab.models.fused_mbconv import B4
 from ghostlab.models.scaling import OFFICIAL, round_filters, round_repeats
+from ghostlab.private_apis import (
+    gen_efficientnet,
+    gen_efficientnetv2_base,
+    gen_efficientnetv2_l,
+    gen_efficientnetv2_m,
+    gen_efficientnetv2_s,
+    gen_efficientnetv2_xl,
+    gen_mobilenet_v1,
+    gen_mobilenet_v2,
+)
 
 __all__ = ["SCALABLE", "Scalable"]
 
@@ -59,13 +69,13 @@ def _effnet(generate: Build, width: float = 1.0, depth: float = 1.0, **options: 
     return Scalable(partial(_timm_generator, generate), width, depth, options)
 
 
-V1, V2 = generators._gen_efficientnet, generators._gen_efficientnetv2_base
+V1, V2 = gen_efficientnet, gen_efficientnetv2_base
 V2_OFFICIAL = tuple(enumerate(OFFICIAL.values()))[:4]  # V2-B0 to B3 have the factors of B0 to B3
 SIZES: dict[str, Build] = {
-    "s": generators._gen_efficientnetv2_s,
-    "m": generators._gen_efficientnetv2_m,
-    "l": generators._gen_efficientnetv2_l,
-    "xl": generators._gen_efficientnetv2_xl,
+    "s": gen_efficientnetv2_s,
+    "m": gen_efficientnetv2_m,
+    "l": gen_efficientnetv2_l,
+    "xl": gen_efficientnetv2_xl,
 }
 RESNETS = {
     "resnet18": (2, 2, 2, 2),
@@ -82,8 +92,8 @@ SCALABLE: dict[str, Scalable] = {
     **{name: _effnet(fused_mbconv.generate, B4.width, B4.depth) for name in fused_mbconv.NAMES},
     **{f"efficientnetv2_{size}": _effnet(generate) for size, generate in SIZES.items()},
     **{f"tf_efficientnetv2_{size}": _effnet(generate, **TF_LAYERS) for size, generate in SIZES.items()},
-    "mobilenetv1_100": _effnet(generators._gen_mobilenet_v1),
-    "mobilenetv2_100": _effnet(generators._gen_mobilenet_v2),
+    "mobilenetv1_100": _effnet(gen_mobilenet_v1),
+    "mobilenetv2_100": _effnet(gen_mobilenet_v2),
     **{name: Scalable(partial(_resnet, layers)) for name, layers in RESNETS.items()},
 }
 """Timm's names of the models that can be scaled."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ghostlab.private_apis import copy_hooks
 from ghostlab.reparam.branches import MultiBranchConv
 from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import plain_site, sites
@@ -174,7 +175,7 @@ def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
     if new is old:
         return
     if type(new) is not type(old):
-        new._forward_hooks, new._forward_pre_hooks = old._forward_hooks, old._forward_pre_hooks
+        copy_hooks(old, new)
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if module is old:
             model.set_submodule(name, new)

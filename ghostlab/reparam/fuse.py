@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ghostlab.errors import RunError
+from ghostlab.private_apis import uncompiled
 from ghostlab.reparam.branches import MultiBranchConv
 from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import computing, sites
@@ -72,7 +73,7 @@ def fuse(model: nn.Module, example_input: Tensor | None = None) -> tuple[nn.Modu
     model's own values or with random batch-norm weights and statistics: by more than ``TOLERANCE64`` in float64, or in
     float32 by more than ``TOLERANCE32`` and ten times what rounding to float32 does to the model itself.
     """
-    model = getattr(model, "_orig_mod", model)  # a compiled model holds the real one there
+    model = uncompiled(model)
     images = default_input(model) if example_input is None else example_input
     found, grown = _plan(model, images), sites(model)
     shape = (max(2, len(images)), *images.shape[1:])  # two, so that each channel has a variance on a 1x1 map

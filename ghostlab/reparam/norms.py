@@ -7,9 +7,10 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
 __all__ = ["BatchNorm", "NormPlace", "affine", "batch_norm_like", "is_batch_norm", "why_not_affine"]
+
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
 
 def is_batch_norm(module: nn.Module) -> TypeGuard[BatchNorm]:

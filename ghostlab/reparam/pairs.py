@@ -81,9 +81,12 @@ def survey(model: nn.Module, example_input: Tensor | None = None) -> Survey:
     return Survey(tuple(pairs), tuple(after_linear), tuple(before), tuple(left))
 
 
+INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+
+
 def _parts(model: nn.Module) -> dict[str, nn.Module]:
     """The layers and norms by name, without those inside multi-branch convolutions."""
-    kinds = (nn.Conv2d, nn.Linear, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+    kinds = (nn.Conv2d, nn.Linear, BatchNorm, *INSTANCE_NORMS, nn.GroupNorm, nn.LayerNorm)
     parts: dict[str, nn.Module] = {}
     inside: set[nn.Module] = set()
     for name, module in model.named_modules():

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
+from ghostlab.private_apis import tree_leaves
 from ghostlab.reparam.copying import copy_of
 
 __all__ = ["Comparison", "compare", "randomize"]

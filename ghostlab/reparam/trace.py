@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from ghostlab.errors import UsageError
+from ghostlab.private_apis import TorchDispatchMode, tree_leaves
 
 __all__ = ["Trace", "default_input", "evaluating", "trace"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,6 +19,7 @@ from ghostlab.errors import UsageError, unknown
 from ghostlab.reparam import MultiBranchConv
 from ghostlab.scaling.budget import Base, Candidate, Rules
 from ghostlab.scaling.networks import Networks
+from ghostlab.shell import command
 from ghostlab.strategies.checks import at_least_one, one_of, within
 from ghostlab.training.build import build_data, build_model, build_task
 from ghostlab.training.settings import Settings, parse
@@ -81,7 +81,7 @@ class Search:
 
     def command(self, depth: float, width: float, px: int) -> str:
         """The same as a command line."""
-        return shlex.join(["python", "train.py", *self.overrides(depth, width, px)])
+        return command("train.py", *self.overrides(depth, width, px))
 
 
 @cache

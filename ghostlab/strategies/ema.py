@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ghostlab.errors import RunError, UsageError
+from ghostlab.private_apis import foreach_copy_
 from ghostlab.reparam.copying import copy_of
 from ghostlab.strategies.base import Services, Strategy, Task
 from ghostlab.strategies.checks import within
@@ -52,9 +54,9 @@ def pair(averaged: nn.Module, current: nn.Module) -> Pairs:
 @torch.no_grad()
 def ema_update(pairs: Pairs, decay: float) -> None:
     """``averaged = decay * averaged + (1 - decay) * current`` in place, all tensors at once."""
-    torch._foreach_lerp_(pairs.averaged, pairs.current, 1 - decay)
+    get_ema_multi_avg_fn(decay)(pairs.averaged, pairs.current, 0)
     if pairs.averaged_counters:
-        torch._foreach_copy_(pairs.averaged_counters, pairs.current_counters)
+        foreach_copy_(pairs.averaged_counters, pairs.current_counters)
 
 
 class EmaCallback(Callback):

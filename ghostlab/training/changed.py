@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from ghostlab.data.changes import changes, class_changes
 from ghostlab.data.manifest import Manifest, folder_manifest
 from ghostlab.errors import RunError, UsageError
 from ghostlab.models.runs import read_config
+from ghostlab.shell import command
 from ghostlab.training import report
 from ghostlab.training.result_file import read_result
 from ghostlab.training.settings import Settings
@@ -66,7 +66,7 @@ def _last_one(settings: Settings) -> Path | None:
 
 def _command(config: dict[str, Any], folder: Path) -> str:
     given = [*common_overrides(config), *row_overrides(config), f"seed={config['seed']}", f"model.pretrained={folder}"]
-    return shlex.join(["python", "train.py", *given])
+    return command("train.py", *given)
 
 
 def _told(folder: Path, settings: Settings) -> str:

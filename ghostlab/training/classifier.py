@@ -139,7 +139,7 @@ class Classifier(LightningModule):
 
     def _compiled(self) -> Callable[[Tensor], Tensor]:
         # Every stage has rates of its own and so a graph of its own; beyond the limit the rest would run uncompiled.
-        config = torch._dynamo.config
+        config = torch.compiler.config
         config.recompile_limit = max(config.recompile_limit, 2 * len(self.stages) + 2)
         return torch.compile(self.model)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from ghostlab.data import DataModule
 from ghostlab.models import count
 from ghostlab.models.factory import OWN
 from ghostlab.quantities import duration, quantity
+from ghostlab.shell import command
 from ghostlab.strategies.base import Strategy
 from ghostlab.training.settings import OptimizerConfig, Settings
 
@@ -73,7 +73,7 @@ def result(folder: Path, figures: dict[str, Any]) -> None:
         f"top-1 {figures['top1']:.1f} (best {figures['top1_best']:.1f}, epoch {figures['epoch_best']})"
         f"   {duration(figures['seconds'])}   {folder}"
     )
-    say(f"next: python tools/fuse.py {shlex.quote(str(folder))}")
+    say(f"next: {command('tools/fuse.py', folder)}")
 
 
 @rank_zero_only

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.config.identity import config_hash, images, plain, run_folder, strategy_name
+from ghostlab.config.keys import check_keys
 from ghostlab.data.config import DataConfig
 from ghostlab.errors import UsageError, unknown
 from ghostlab.strategies.base import Strategy
@@ -118,7 +119,6 @@ def parse(cfg: DictConfig) -> Settings:
     _check_given(cfg)
     if cfg.resume not in ("auto", "never"):
         raise UsageError(f"resume={cfg.resume}: {unknown('way to resume', cfg.resume, ('auto', 'never'))}")
-    _require(type(cfg.seed) is int and 0 <= cfg.seed < 2**31, "seed", cfg.seed, "must be an integer from 0 to 2^31")
     _require(type(cfg.force) is bool, "force", cfg.force, "must be true or false")
     return Settings(
         model=plain(cfg.model),
@@ -128,13 +128,20 @@ def parse(cfg: DictConfig) -> Settings:
         optimizer=typed(OptimizerConfig, cfg.optimizer, "optimizer"),
         trainer=typed(TrainerConfig, cfg.trainer, "trainer"),
         objective=typed(Objective, cfg.objective, "objective"),
-        seed=cfg.seed,
+        seed=_seed(cfg.seed),
         resume=cfg.resume,
         force=cfg.force,
         folder=run_folder(cfg),
         config_hash=config_hash(cfg),
-        config=plain(cfg) | ({"images": content} if (content := images(cfg)) else {}),
+        config=plain(cfg) | {"seed": _seed(cfg.seed)} | ({"images": content} if (content := images(cfg)) else {}),
     )
+
+
+def _seed(given: object) -> int:
+    """Of a number or of its digits, as which an environment variable arrives."""
+    text = str(given)
+    _require(text.isdecimal() and int(text) < 2**31, "seed", given, "must be an integer from 0 to 2^31")
+    return int(text)
 
 
 def typed(cls: type[T], node: DictConfig, key: str) -> T:
@@ -176,13 +183,9 @@ def _check_complete(cls: type[Strategy], node: DictConfig, name: str) -> None:
 def _check_given(cfg: DictConfig) -> None:
     for key in sorted(OmegaConf.missing_keys(cfg)):
         raise UsageError(f"{key} must be given, as in {key}=<value>")
-    for key in ("model", "data", "strategy", "optimizer", "trainer"):
-        if not isinstance(cfg.get(key), DictConfig):
-            raise UsageError(f"{key}={cfg.get(key)}: must be chosen; see --help for the options")
-    if not isinstance(cfg.get("objective"), DictConfig):
-        raise UsageError(f"objective={cfg.get('objective')}: it has keys, as in objective.metric=top1")
+    check_keys(cfg)
 
 
 def _require(holds: bool, key: str, value: object, allowed: str) -> None:
     if not holds:
-        raise UsageError(f"{key}={value}: {allowed}")
+        raise UsageError(f"{key}={'null' if value is None else value}: {allowed}")

@@ -1,4 +1,4 @@
-"""What ``conf/config.yaml`` names so that ``hydra/sweeper=optuna`` makes a study of this project."""
+"""What ``conf/config.yaml`` names so that Hydra uses the sweepers of this project."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-__all__ = ["UseStudy"]
+__all__ = ["UseOwnSweepers"]
+
+OWN = {"BasicSweeper": "SweepSweeper", "OptunaSweeper": "StudySweeper"}
 
 
-class UseStudy(Callback):
-    """Hydra callback: puts ``Study`` in the place of Optuna's sweeper, where that is chosen.
-
-    Hydra takes no sweeper from outside of ``hydra_plugins``, and Optuna need not be installed for anything else.
-    """
+class UseOwnSweepers(Callback):
+    """Hydra callback: puts this project's sweeper in the place of the one that was chosen, with its options."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        if str(config.hydra.sweeper._target_).endswith(".OptunaSweeper"):
-            from hydra_plugins.hydra_optuna_sweeper import _impl
-
-            from ghostlab.tuning.study import Study
-
-            _impl.OptunaSweeperImpl = Study  # type: ignore[misc]
+        name = str(config.hydra.sweeper.get("_target_")).rpartition(".")[2]
+        if name in OWN:
+            config.hydra.sweeper._target_ = f"hydra_plugins.ghostlab_sweepers.{OWN[name]}"

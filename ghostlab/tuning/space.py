@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Transformer
 
-from ghostlab.config.sweep import KNOB, relevant
+from ghostlab.config.sweep import KNOB, Composer
 from ghostlab.errors import UsageError, nearest
 from ghostlab.strategies.registry import STRATEGIES
 
 __all__ = ["ends", "space"]
 
 
-def space(params: Iterable[str], arguments: Iterable[str]) -> list[str]:
+def space(params: Iterable[str], arguments: Iterable[str], composer: Composer | None = None) -> list[str]:
     """The overrides of a study: those of its file and those of the command line, which count more.
 
     A choice of one value is that value. The value of a strategy that no trial joins is left out when it is the file's,
@@ -22,7 +22,7 @@ def space(params: Iterable[str], arguments: Iterable[str]) -> list[str]:
     """
     own = [_settled(argument) for argument in arguments]
     given = list(_latest([*map(_settled, params), *own]))
-    used = {_key(override) for trial in ends(given) for override in trial}
+    used = {_key(override) for trial in ends(given, composer) for override in trial}
     for override in own:
         if _key(override) not in used:
             name = KNOB.match(override)[1]  # type: ignore[index]
@@ -31,13 +31,14 @@ def space(params: Iterable[str], arguments: Iterable[str]) -> list[str]:
     return [override for override in given if _key(override) in used]
 
 
-def ends(overrides: Sequence[str]) -> list[tuple[str, ...]]:
+def ends(overrides: Sequence[str], composer: Composer | None = None) -> list[tuple[str, ...]]:
     """Trials with every choice and both ends of every range, for all choices of ``strategy``: one key at a time is
     not at its first value."""
     values = {override.get_key_element(): _ends(override) for override in _parsed(overrides)}
     strategies = [[one] for one in values.pop("strategy", [])] or [[]]
     first = {key: texts[0] for key, texts in values.items()}
     around = [first, *({**first, key: text} for key, texts in values.items() for text in texts[1:])]
+    relevant = (composer or Composer()).relevant
     trials = [relevant((*strategy, *trial.values())) for strategy in strategies for trial in around]
     return list(dict.fromkeys(trials))
 

@@ -11,13 +11,13 @@ from pytest import param
 
 from ghostlab.ablation.arrange import Wanted, arrange
 from ghostlab.ablation.plan import Comparison, Table
-from ghostlab.config.sweep import Job, choices
+from ghostlab.config.sweep import Composer, Job, choices
 from ghostlab.errors import UsageError
 
 
 def arranged(*overrides: str, **wanted: Any) -> tuple[list[Job], list[Table]]:
     given = choices(OverridesParser.create().parse_overrides(list(overrides)))
-    return arrange(given, Wanted(**wanted), Path("outputs"))
+    return arrange(given, Wanted(**wanted), Path("outputs"), Composer())
 
 
 def test_every_row_has_a_run_of_every_seed_and_a_part_of_them_has_whole_rows() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytest
@@ -14,42 +15,76 @@ from hydra.core.global_hydra import GlobalHydra
 from ghostlab.config.compose import CONF, VERSION_BASE
 from tests.conftest import Command
 
-QUICK = (
-    *("model=timm", "model.name=test_resnet", "data.image_size=16", "data.val_fraction=0.8", "data.batch_size=128"),
-    *("trainer.max_epochs=1", "trainer.accelerator=cpu", "data.workers=1"),
-)
-TAUGHT = (
-    *("strategy=kd", "strategy.kd.cache=true", "data.teacher.model=timm"),
-    "data.teacher.overrides=['model.name=test_resnet','trainer.max_epochs=1','trainer.accelerator=cpu']",
-)
+EXPERIMENT = """# @package _global_
+defaults:
+  - override /model: small
+data:
+  image_size: 16
+  val_fraction: 0.8
+  batch_size: 128
+  workers: 1
+  teacher: {model: small, overrides: [experiment=mine]}
+trainer: {max_epochs: 1, accelerator: cpu}
+"""
+MODEL = """
+name: test_resnet
+width: null
+depth: null
+pretrained: false
+stem_stride: ${data.stem_stride}
+drop_rate: null
+drop_path_rate: null
+"""
+PLACE = "outputs=${oc.env:WHERE}/${hydra:runtime.choices.model}"
+"""What only this process's environment and each job's own Hydra know."""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's own configuration folder: an experiment that needs a model beside it."""
+    folder = tmp_path / "my conf"
+    for name, text in (("experiment/mine", EXPERIMENT), ("model/small", MODEL)):
+        file = folder / f"{name}.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    monkeypatch.setenv("WHERE", "kept here")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    return folder
+
+
+def results(folder: Path) -> dict[Path, dict[str, Any]]:
+    return {file.parent: json.loads(file.read_text()) for file in folder.rglob("result.json")}
 
 
 def test_two_runs_at_once_share_a_teacher_and_its_cache(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, tmp_path: Path, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     monkeypatch.delenv("OMP_NUM_THREADS")
-    parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    done = command("train.py", "-m", *parallel, "seed=0,1", *QUICK, *TAUGHT)
+    parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"--config-dir={own}", "experiment=mine")
+    done = command("train.py", "-m", *parallel, "seed=0,1", "strategy=kd", "strategy.kd.cache=true", PLACE)
     assert done.returncode == 0, done.stderr
-    results = {file: json.loads(file.read_text()) for file in tmp_path.rglob("kd/*/result.json")}
-    assert {result["seed"] for result in results.values()} == {0, 1}
-    assert len({result["teacher_top1"] for result in results.values()}) == 1
+    students = results(tmp_path / "kept here" / "small" / "digits" / "test_resnet" / "kd")
+    assert {result["seed"] for result in students.values()} == {0, 1}
+    assert len({result["teacher_top1"] for result in students.values()}) == 1
     printed = done.stdout + "".join(file.read_text() for file in tmp_path.rglob("log.txt"))
     assert printed.count("epoch 1/1") == 3  # of one teacher and two students
     assert printed.count("cache     answers to") == 1
     threads = max((os.cpu_count() or 1) // 2, 1)
-    assert {result["device"] for result in results.values()} == {f"cpu, {threads} threads"}
+    assert {result["device"] for result in students.values()} == {f"cpu, {threads} threads"}
 
 
-def test_submitit_trains_in_a_job_and_keeps_its_logs_below_the_outputs(command: Command, tmp_path: Path) -> None:
+def test_submitit_trains_in_a_job_and_keeps_its_logs_below_the_outputs(
+    command: Command, tmp_path: Path, own: Path
+) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    done = command("train.py", "-m", "hydra/launcher=submitit_local", "outputs=kept", "seed=1", *QUICK)
+    searched = f"hydra.searchpath=['file://{own}']"
+    done = command("train.py", "-m", "hydra/launcher=submitit_local", searched, "experiment=mine", "seed=1", PLACE)
     assert done.returncode == 0, done.stderr
-    [file] = tmp_path.rglob("result.json")
-    assert json.loads(file.read_text())["seed"] == 1
-    assert list((tmp_path / "kept" / ".submitit").glob("*/*_log.out"))
-    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    [(folder, result)] = results(tmp_path).items()
+    assert result["seed"] == 1
+    assert folder.is_relative_to(tmp_path / "kept here" / "small" / "digits")
+    assert list((tmp_path / "kept here" / "small" / ".submitit").glob("*/*_log.out"))
 
 
 def test_the_command_for_slurm_composes() -> None:

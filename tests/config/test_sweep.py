@@ -6,14 +6,14 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from pytest import param
 
-from ghostlab.config.sweep import distinct, late
+from ghostlab.config.sweep import Composer, late
 from ghostlab.errors import UsageError
 
 KINDS = ["strategy.kd.kind=soft", "strategy.kd.kind=dkd"]
 
 
 def sweep(*choices: list[str]) -> list[tuple[str, ...]]:
-    return [job.overrides for job in distinct({str(place): values for place, values in enumerate(choices)})]
+    return [job.overrides for job in Composer().distinct({str(place): values for place, values in enumerate(choices)})]
 
 
 def test_a_value_is_left_out_where_its_strategy_is_not_joined() -> None:

@@ -8,15 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytest
 import yaml
 from omegaconf import DictConfig
 from pytest import param
 
-from ghostlab.config.compose import CONF, VERSION_BASE
+from ghostlab.cli import hydra_command
 from ghostlab.config.identity import run_folder
-from ghostlab.config.sweep import late
 from ghostlab.errors import RunError, UsageError
 from tests.conftest import Command, as_in_a_new_process
 
@@ -49,8 +47,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
 
         with monkeypatch.context() as patch, as_in_a_new_process(patch):
             patch.setenv("HYDRA_FULL_ERROR", "1")
-            patch.setattr(sys, "argv", ["train.py", "-m", *map(late, (*TUNE, *FEW, *arguments))])
-            hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="config")(job)()
+            patch.setattr(sys, "argv", ["train.py"])
+            last = {argument.partition("=")[0]: argument for argument in (*TUNE, *FEW, *arguments)}
+            hydra_command(job, ["-m", *last.values()])
         return trials
 
     return done

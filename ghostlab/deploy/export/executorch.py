@@ -67,10 +67,10 @@ class _Pool:
     @classmethod
     def of(cls, threads: int | None) -> int:
         """Set their number, unless None; the number of changes so far."""
-        from executorch.extension.pybindings import portable_lib
+        from ghostlab.private_apis import threadpool_get_thread_count, unsafe_reset_threadpool
 
-        if threads is not None and portable_lib._threadpool_get_thread_count() != threads:
-            portable_lib._unsafe_reset_threadpool(threads)
+        if threads is not None and threadpool_get_thread_count() != threads:
+            unsafe_reset_threadpool(threads)
             cls.changes += 1
         return cls.changes
 

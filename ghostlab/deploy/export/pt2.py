@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from torch.utils import _pytree as pytree
-
 from ghostlab.deploy.export.silence import reading
 from ghostlab.errors import RunError
+from ghostlab.private_apis import tree_structure, treespec_dumps
 
 __all__ = ["EXTRA", "checked", "extra"]
 
@@ -66,7 +65,7 @@ def checked(path: Path) -> bytes:
 
 def _entries(path: Path, content: bytes) -> dict[str, bytes]:
     """As PyTorch's own reader sees them; another could see others in a crooked archive."""
-    from torch.export.pt2_archive._package import PT2ArchiveReader
+    from torch.export.pt2_archive import PT2ArchiveReader
 
     with reading(path, "torch.export"), PT2ArchiveReader(io.BytesIO(content)) as archive:
         names = archive.get_file_names()
@@ -105,5 +104,5 @@ def _harmless(key: str, value: Any) -> bool:
 
 
 ARGUMENTS: tuple[Any, ...] = ((0,), {})
-_SPECS = ("", *(pytree.treespec_dumps(pytree.tree_structure(tree)) for tree in (ARGUMENTS, 0)))
+_SPECS = ("", *(treespec_dumps(tree_structure(tree)) for tree in (ARGUMENTS, 0)))
 """One tensor in, one tensor out; other trees could name classes to import."""

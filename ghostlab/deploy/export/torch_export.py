@@ -42,7 +42,7 @@ class TorchExport(Format):
         return Description.parse(extra(path), path)
 
     def open(self, path: Path, threads: int | None = None) -> Runner:
-        from torch.export.pt2_archive._package import load_pt2
+        from ghostlab.private_apis import load_pt2
 
         content = checked(path)
         with reading(path, "torch.export"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from ghostlab.ablation.commands import common_overrides, row_overrides
 from ghostlab.deploy.publish.facts import Ablation, Latency
 from ghostlab.errors import RunError, UsageError
+from ghostlab.shell import command
 
 __all__ = ["ablation_row", "latencies", "run_command"]
 
@@ -21,7 +21,7 @@ ABSOLUTE = re.compile(r"^([\w.+]+=)'?(/[^']*)'?$")
 def run_command(config: dict[str, Any]) -> str:
     """The command that trains ``config`` again; of absolute paths only the last part is told."""
     overrides = [*common_overrides({**config, "outputs": "outputs"}), *row_overrides(config), f"seed={config['seed']}"]
-    return shlex.join(["python", "train.py", *map(_without_path, overrides)])
+    return command("train.py", *map(_without_path, overrides))
 
 
 def _without_path(override: str) -> str:

@@ -1,0 +1,53 @@
+"""The sweepers of this project, where Hydra looks for them: it takes none from outside of ``hydra_plugins``.
+
+Hydra imports this file whenever it starts, so what the sweepers are made of is imported when one is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+__all__ = ["StudySweeper", "SweepSweeper"]
+
+
+class SweepSweeper(Sweeper):
+    """Every combination of the choices, planned and checked before the first run: ``ghostlab.ablation.sweep``."""
+
+    def __init__(self, max_batch_size: int | None = None, params: Mapping[str, str] | None = None) -> None:
+        self.max_batch_size = max_batch_size
+        self.params: Mapping[str, str] = params or {}
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.context = (hydra_context, task_function, config)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from ghostlab.ablation.sweep import Sweep
+        from ghostlab.config.application import Application
+
+        params = [f"{key}={value}" for key, value in self.params.items()]
+        application = Application(*self.context)
+        with application.errors_kept():
+            Sweep(application).run([*params, *arguments], self.max_batch_size)
+
+
+class StudySweeper(Sweeper):
+    """Trials that Optuna chooses one after the other: ``ghostlab.tuning.study``."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.context = (hydra_context, task_function, config)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from ghostlab.config.application import Application
+        from ghostlab.tuning.study import Study
+
+        application = Application(*self.context)
+        with application.errors_kept():
+            Study(application, self.options).run(arguments)
