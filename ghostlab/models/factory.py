@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import timm
+import torch
 from torch import nn
 
 from ghostlab.errors import RunError, UsageError, nearest, unknown
@@ -39,6 +40,10 @@ ALIASES = {
 LAYOUTS = ("training", "deployed")
 CHECKED = ("drop_rate", "drop_path_rate", "bn_momentum", "bn_eps", "width", "depth")
 """Options of timm's models that this package checks, as timm does not."""
+UNKNOWN = re.compile(r"keyword argument(?:\(s\):)? \[?'(\w+)'")
+"""How Python and some of timm's models name an option that they do not know."""
+USUAL = ("num_classes", "in_chans", "pretrained", "stem_stride", *CHECKED)
+"""Options that are right, or are said to be wrong before a model is built."""
 
 PUBLISHED = {
     ("ghostnetv1", 1.0): "ghostnet_100",
@@ -110,23 +115,32 @@ def _scaled(
     if pretrained:
         raise UsageError(f"pretrained=True: there are no weights of '{name}' for {key} {factor}, only for 1")
     width, depth = (factors.get(key, 1.0) for key in ("width", "depth"))
-    return _create(name, lambda: scalable.scaled(timm_name, width, depth, **options))
+    return _create(name, options, lambda: scalable.scaled(timm_name, width, depth, **options))
 
 
 def _build(name: str, timm_name: str, options: dict[str, Any]) -> nn.Module:
-    return _create(name, lambda: timm.create_model(timm_name, **options))
+    return _create(name, options, lambda: timm.create_model(timm_name, **options))
 
 
-def _create(name: str, build: Callable[[], nn.Module]) -> nn.Module:
+def _create(name: str, options: dict[str, Any], build: Callable[[], nn.Module]) -> nn.Module:
     try:
-        return build()
-    except TypeError as error:
-        refused = re.search(r"keyword argument '(\w+)'", str(error))
-        if refused is None:
+        model = build()
+    except UsageError:
+        raise
+    except Exception as error:  # timm checks little of what it is given
+        refused = UNKNOWN.search(str(error)) if isinstance(error, TypeError) else None
+        if refused:
+            known = inspect.signature(GhostNet).parameters if name in OWN else ()
+            raise UsageError(f"model '{name}' takes no option '{refused[1]}'{nearest(refused[1], known)}") from error
+        given = ", ".join(f"{key}={value}" for key, value in options.items() if key not in USUAL)
+        if not given or options.get("pretrained"):
             raise
-        known = inspect.signature(GhostNet).parameters if name in OWN else ()
-        hint = nearest(refused[1], known)
-        raise UsageError(f"model '{name}' takes no option '{refused[1]}'{hint}") from error
+        cause = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UsageError(f"model '{name}' cannot be built with {given}: {cause}") from error
+    stated: Any = getattr(model, "pretrained_cfg", None) or {}
+    if isinstance(size := options.get("img_size"), int) and "input_size" in stated:
+        stated["input_size"] = (stated["input_size"][0], size, size)
+    return model
 
 
 def _require_known(name: str, pretrained: bool) -> None:
@@ -151,6 +165,8 @@ def _fetch(name: str, options: dict[str, Any]) -> nn.Module:
     except UsageError:
         raise
     except Exception as error:  # whatever the network, the cache and the hub's client may raise
+        with torch.device("meta"):
+            _build(name, name, options)  # which says so if it is an option
         cause = str(error).strip().partition("\n")[0]
         raise RunError(f"cannot fetch the pretrained weights of '{name}': {cause}") from error
     finally:
@@ -172,8 +188,10 @@ def _load_published(model: nn.Module, name: str, options: dict[str, Any]) -> nn.
 def _keep_resolution(model: nn.Module, name: str) -> nn.Module:
     conv = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
     if conv is None or conv.stride != (2, 2):
-        raise UsageError(f"stem_stride=1: model '{name}' does not begin with a convolution of stride 2")
+        why = f"model '{name}' does not begin with a convolution of stride 2"
+        raise UsageError(f"stem_stride=1: {why}; data.stem_stride=2 leaves it as it is")
     conv.stride = (1, 1)
     for level in getattr(model, "feature_info", None) or ():
         level["reduction"] //= 2
+    registration.state_pool_size(model)
     return model

@@ -43,7 +43,7 @@ B4 = OFFICIAL["efficientnet_b4"]
 NAMES = {f"ghostlab_efficientnet_b4_fused{stages}": stages for stages in (3, 5, 7)}
 # register_model finds a model's configuration here, under the name of its function.
 default_cfgs = generate_default_cfgs(
-    {name: {**effnet_cfg(), "input_size": (3, B4.resolution, B4.resolution)} for name in NAMES}
+    {name: {**effnet_cfg(), "input_size": (3, B4.resolution, B4.resolution), "pool_size": (12, 12)} for name in NAMES}
 )
 
 

@@ -5,9 +5,9 @@ rounding of channels and behaviour follow the authors' code (https://github.com/
 that their weights fit. GhostNetV3 is not another network: it is V2 with branches grown in ``REPARAM_INCLUDE``.
 """
 
-from __future__ import annotations
-
+# No ``from __future__ import annotations``: in traced code TorchScript reads them, and they have to be types, not text.
 from collections import OrderedDict
+from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from timm.layers import DropPath, SelectAdaptivePool2d, make_divisible
 from timm.models import checkpoint_seq
 from torch import Tensor, nn
 
+from ghostlab.models.intermediates import Intermediates
 from ghostlab.models.options import check
 from ghostlab.models.scaling import round_filters, round_repeats
 
@@ -122,6 +123,9 @@ class GhostModule(nn.Module):
         self.cheap_operation = nn.Sequential(*conv_bn(half, half, (3, 3), groups=half), activation(act))
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.ghost_features(x)
+
+    def ghost_features(self, x: Tensor) -> Tensor:
         primary = self.primary_conv(x)
         return torch.cat([primary, self.cheap_operation(primary)], dim=1)
 
@@ -140,8 +144,10 @@ class DFCAttention(nn.Sequential):
         self.upsample = upsample
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = torch.sigmoid(super().forward(halved(x)))
-        return F.interpolate(gate, size=x.shape[-2:], mode=self.upsample)
+        gate = halved(x)
+        for layer in self:  # TorchScript knows no super()
+            gate = layer(gate)
+        return F.interpolate(torch.sigmoid(gate), size=x.shape[-2:], mode=self.upsample)
 
 
 @torch.fx.wrap
@@ -158,7 +164,7 @@ class AttentiveGhostModule(GhostModule):
         self.short_conv = DFCAttention(in_chs, out_chs, gate_upsample)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) * self.short_conv(x)
+        return self.ghost_features(x) * self.short_conv(x)
 
 
 class SqueezeExcite(nn.Module):
@@ -207,7 +213,7 @@ class GhostBottleneck(nn.Module):
         return self.drop_path(y) + self.shortcut(x)
 
 
-class GhostNet(nn.Module):
+class GhostNet(Intermediates):
     """GhostNet V1 (``attention=False``) or V2, with the interface of timm's models.
 
     Images (B, in_chans, H, W) from 16 px, of any shape -> logits (B, num_classes), or (B, 1280) without classes.
@@ -269,13 +275,19 @@ class GhostNet(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Images -> (B, num_features, ceil(H / 32), ceil(W / 32)), or 1/16 with ``stem_stride=1``."""
-        x = self.act1(self.bn1(self.conv_stem(x)))
-        if self.grad_checkpointing:
-            return checkpoint_seq(self.blocks, x, flatten=True, use_reentrant=False)
+        x = self.forward_stem(x)
+        if self.grad_checkpointing and not torch.jit.is_scripting():
+            return checkpoint_seq(self.blocks, x, flatten=True)
         return self.blocks(x)
 
+    def forward_stem(self, x: Tensor) -> Tensor:
+        return self.act1(self.bn1(self.conv_stem(x)))
+
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """What ``forward_features`` returns -> logits (B, num_classes), or (B, 1280) with ``pre_logits``."""
+        """What ``forward_features`` returns -> logits (B, num_classes), or (B, 1280) with ``pre_logits``.
+
+        Without pooling both are maps, (B, num_classes, H, W) and (B, 1280, H, W).
+        """
         x = self.act2(self.conv_head(self.global_pool(x)))
         if not self.global_pool.is_identity():
             x = x.flatten(1)
@@ -285,22 +297,30 @@ class GhostNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))
 
+    @torch.jit.ignore
     def get_classifier(self) -> nn.Module:
         return self.classifier
 
+    @torch.jit.ignore
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A new classifier, none for 0 classes; ``global_pool``: "avg", "max", "avgmax", or "" to keep the map."""
+        """A new classifier, none for 0 classes; ``global_pool``: "avg", "max", "avgmax", or "" to classify the map.
+
+        None keeps the pooling that there is.
+        """
         if global_pool is not None:
             check(global_pool=global_pool)
             self.global_pool = SelectAdaptivePool2d(pool_type=global_pool)
         self.num_classes = num_classes
-        self.classifier = nn.Linear(HEAD_CHANNELS, num_classes) if num_classes else nn.Identity()
+        layer = partial(nn.Conv2d, kernel_size=1) if self.global_pool.is_identity() else nn.Linear
+        self.classifier = layer(HEAD_CHANNELS, num_classes) if num_classes else nn.Identity()
         self.classifier.to(self.conv_head.weight).train(self.training)
 
+    @torch.jit.ignore
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass. BN's running statistics then see every batch twice."""
         self.grad_checkpointing = enable
 
+    @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Patterns by which timm groups parameters into layers, for layer-wise learning rates."""
         block = r"^blocks\.(\d+)" if coarse else r"^blocks\.(\d+)\.(\d+)"

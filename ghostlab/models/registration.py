@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
+import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import nn
@@ -12,48 +14,68 @@ from torch import nn
 from ghostlab.models.ghostnet import GhostNet
 from ghostlab.reparam import reparameterize
 
-__all__ = ["ghostlab_ghostnetv1", "ghostlab_ghostnetv2", "ghostlab_ghostnetv3"]
+__all__ = ["ghostlab_ghostnetv1", "ghostlab_ghostnetv2", "ghostlab_ghostnetv3", "settings", "state_pool_size"]
 
 NAMES = ("ghostlab_ghostnetv1", "ghostlab_ghostnetv2", "ghostlab_ghostnetv3")
-# register_model finds a model's configuration here, under the name of its function.
-default_cfgs = generate_default_cfgs(
-    {
-        name: {
-            "num_classes": 1000,
-            "input_size": (3, 224, 224),
-            "pool_size": (7, 7),
-            "crop_pct": 0.875,
-            "interpolation": "bicubic",
-            "mean": IMAGENET_DEFAULT_MEAN,
-            "std": IMAGENET_DEFAULT_STD,
-            "first_conv": "conv_stem",
-            "classifier": "classifier",
-        }
-        for name in NAMES
+
+
+def settings() -> dict[str, Any]:
+    """How images are prepared for a GhostNet, and the names of its first and last layer, as timm asks."""
+    return {
+        "num_classes": 1000,
+        "input_size": (3, 224, 224),
+        "pool_size": (7, 7),
+        "crop_pct": 0.875,
+        "interpolation": "bicubic",
+        "mean": IMAGENET_DEFAULT_MEAN,
+        "std": IMAGENET_DEFAULT_STD,
+        "first_conv": "conv_stem",
+        "classifier": "classifier",
     }
-)
+
+
+# register_model finds a model's configuration here, under the name of its function.
+default_cfgs = generate_default_cfgs({name: settings() for name in NAMES})
 
 
 @register_model
 def ghostlab_ghostnetv1(pretrained: bool = False, **options: Any) -> nn.Module:
     """GhostNet V1 (https://arxiv.org/abs/1911.11907): Ghost modules, no attention and so no ``gate_upsample``."""
-    return _build("ghostlab_ghostnetv1", _v1, pretrained, options)
+    return _build("ghostlab_ghostnetv1", _v1, pretrained, **options)
 
 
 @register_model
 def ghostlab_ghostnetv2(pretrained: bool = False, **options: Any) -> nn.Module:
     """GhostNet V2 (https://arxiv.org/abs/2211.12905): V1 with an attention gate in 14 of its 16 blocks."""
-    return _build("ghostlab_ghostnetv2", _v2, pretrained, options)
+    return _build("ghostlab_ghostnetv2", _v2, pretrained, **options)
 
 
 @register_model
 def ghostlab_ghostnetv3(pretrained: bool = False, **options: Any) -> nn.Module:
     """GhostNet V3 (https://arxiv.org/abs/2404.11202) as it is trained: V2 with the authors' 3 branches."""
-    return _build("ghostlab_ghostnetv3", _v3, pretrained, options)
+    return _build("ghostlab_ghostnetv3", _v3, pretrained, **options)
 
 
-def _build(name: str, make: Callable[..., GhostNet], pretrained: bool, options: dict[str, Any]) -> nn.Module:
-    return build_model_with_cfg(make, name, pretrained, feature_cfg={"flatten_sequential": True}, **options)
+def state_pool_size(model: nn.Module) -> None:
+    """Let the configuration of ``model`` state the size of its last map for images of the size stated there."""
+    known, levels = getattr(model, "pretrained_cfg", {}), getattr(model, "feature_info", None)
+    if "pool_size" in known and levels:
+        known["pool_size"] = tuple(-(-side // levels[-1]["reduction"]) for side in known["input_size"][1:])
+
+
+def _build(
+    name: str,
+    make: Callable[..., GhostNet],
+    pretrained: bool,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    **options: Any,
+) -> nn.Module:
+    """As timm builds its own: ``features_only`` and the like are its work; ``device`` and ``dtype`` as there."""
+    with torch.device(device) if device else nullcontext():
+        model = build_model_with_cfg(make, name, pretrained, feature_cfg={"flatten_sequential": True}, **options)
+    state_pool_size(model)
+    return model.to(dtype=dtype)
 
 
 def _v1(**options: Any) -> GhostNet:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ghostlab.errors import UsageError
 from ghostlab.models.ghostnet import GhostNet
-from ghostlab.reparam.trace import evaluating
+from ghostlab.reparam.trace import evaluating, image_channels
 
 __all__ = ["Stage", "stages"]
 
@@ -35,9 +35,8 @@ def stages(model: nn.Module, image_size: int) -> list[Stage]:
         outputs.append((output.shape[1], output.shape[-1]))
 
     hooks = [block.register_forward_hook(note) for block in _blocks(model)]
-    channels = next(module for module in model.modules() if isinstance(module, nn.Conv2d)).in_channels
-    with evaluating(model), torch.no_grad():
-        model(torch.empty(1, channels, image_size, image_size, device="meta"))
+    with evaluating(model):
+        model(torch.empty(1, image_channels(model), image_size, image_size, device="meta"))
     for hook in hooks:
         hook.remove()
     found: list[Stage] = []

@@ -15,6 +15,8 @@ from ghostlab.reparam.online.geometry import geometry_of
 
 __all__ = ["IdentityBranch", "MultiBranchConv", "ScaleBranch", "allows_identity", "allows_scale", "resized"]
 
+torch.fx.wrap("run_site")  # which path it takes depends on the images, so a symbolic trace keeps it as one step
+
 
 def _is_centred(conv: nn.Conv2d) -> bool:
     if type(conv) is not nn.Conv2d or conv.padding_mode != "zeros":  # a subclass may pad by rules of its own

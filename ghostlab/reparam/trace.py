@@ -14,18 +14,30 @@ from torch.utils.hooks import RemovableHandle
 from ghostlab.errors import UsageError
 from ghostlab.private_apis import TorchDispatchMode, tree_leaves
 
-__all__ = ["Trace", "default_input", "evaluating", "trace"]
+__all__ = ["Trace", "default_input", "evaluating", "image_channels", "trace"]
 
 
 def default_input(model: nn.Module) -> Tensor:
-    """Blank images (1, C, H, W): C from the model's first convolution, H and W from timm's configuration or 224."""
-    conv = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
-    if conv is None:
-        raise UsageError(f"{type(model).__name__} has no convolution")
+    """Blank images (1, C, H, W): C from ``image_channels``, H and W from timm's configuration or 224."""
+    channels = image_channels(model)
+    weight = next(parameter for parameter in model.parameters() if parameter.is_floating_point())
     config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
     size = config.get("input_size") if isinstance(config, Mapping) else getattr(config, "input_size", None)
     height, width = size[-2:] if size else (224, 224)
-    return torch.zeros(1, conv.in_channels, height, width, device=conv.weight.device, dtype=conv.weight.dtype)
+    return torch.zeros(1, channels, height, width, device=weight.device, dtype=weight.dtype)
+
+
+def image_channels(model: nn.Module) -> int:
+    """Channels of the images that ``model`` takes: as models of timm say, or those of its first convolution.
+
+    Not every network begins with a convolution on the image. Raises ``UsageError`` for one that tells neither way.
+    """
+    if isinstance(said := getattr(model, "in_chans", None), int):
+        return said
+    conv = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    if conv is None:
+        raise UsageError(f"{type(model).__name__} has no convolution")
+    return conv.in_channels
 
 
 @contextmanager

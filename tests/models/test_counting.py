@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import ghostlab
+from ghostlab.errors import UsageError
 from ghostlab.models import count
 
 # Parameters and MACs of the authors' networks at 224 px, 1,000 classes; "fused": branches folded, other norms kept.
@@ -67,6 +68,28 @@ def test_macs_of_layers_by_hand() -> None:
     )
     macs = 8 * 27 * 5 * 4 + 8 * 5 * 5 * 4 + 80  # on maps of 5 x 4
     assert count(model, (10, 7)) == ((8 * 27 + 8) + 16 + 40 + 90, macs)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "macs"),
+    [
+        pytest.param("pit_ti_224", 224, 699e6, id="a-token-is-handed-on"),
+        pytest.param("tresnet_m", 64, None, id="pixels-become-channels-first"),
+        pytest.param("naflexvit_base_patch16_gap", 64, None, id="no-convolution"),
+    ],
+)
+def test_networks_that_do_not_begin_with_a_convolution(name: str, size: int, macs: float | None) -> None:
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    counts = count(model, size)
+    assert counts.macs == pytest.approx(macs, rel=0.02) if macs else counts.macs > 1e8
+
+
+def test_a_size_that_is_not_taken_is_named() -> None:
+    with torch.device("meta"):
+        model = timm.create_model("test_vit3")
+    with pytest.raises(UsageError, match=r"takes no images of 64 x 64 px: Input height \(64\) doesn't match"):
+        count(model, 64)
 
 
 def test_counting_leaves_the_model_alone() -> None:

@@ -9,6 +9,7 @@ from torch import nn
 
 import ghostlab
 from ghostlab.errors import RunError, UsageError
+from ghostlab.models.factory import PUBLISHED
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,8 @@ class TestRefusals:
             pytest.param("resnet18", {"depth": -1}, "depth=-1: must be above 0", id="timm-depth"),
             pytest.param("ghostnetv3", {"width": 0}, "width=0: must be above 0", id="value"),
             pytest.param("resnet18", {"drop_rate": 2}, "drop_rate=2: must be in [0, 1)", id="timm-value"),
+            pytest.param("efficientnet_b0", {"bn_momentum": 2}, "bn_momentum=2: must be in (0, 1]", id="bn-momentum"),
+            pytest.param("efficientnet_b0", {"bn_eps": 0}, "bn_eps=0: must be above 0", id="bn-eps"),
             pytest.param("resnet18", {"num_classes": -1}, "num_classes=-1: must be 0 or more", id="classes"),
             pytest.param("resnet18", {"stem_stride": 3}, "stem_stride=3: must be 1 or 2", id="stem-stride"),
             pytest.param("vit_tiny_patch16_224", {"stem_stride": 1}, "stem_stride=1: model 'vit_tiny", id="no-stem"),
@@ -82,6 +85,54 @@ class TestRefusals:
             ghostlab.create_model(name, **options)
         assert message in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+FAMILIES = {module: min(timm.list_models(module=module), key=len) for module in timm.list_modules()}
+"""A model of each of timm's files, those of this package among them."""
+
+
+class TestOptionsOfEveryFamily:
+    """An option or a value that a network does not know is one line, whichever family it is of."""
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_an_unknown_option(self, family: str) -> None:
+        with pytest.raises(UsageError, match=r"^model '.*' takes no option 'wibble'") as caught, torch.device("meta"):
+            ghostlab.create_model(FAMILIES[family], wibble=1)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnetv2_s", "mobilenetv1", "resnet18", "ghostnetv3"])
+    def test_an_unknown_option_of_a_scaled_one(self, name: str) -> None:
+        with pytest.raises(UsageError, match=f"^model '{name}' takes no option 'wibble'"), torch.device("meta"):
+            ghostlab.create_model(name, width=0.5, wibble=1)
+
+    @pytest.mark.parametrize(
+        ("name", "option", "value"),
+        [
+            ("resnet18", "global_pool", "fooled"),
+            ("resnet18", "act_layer", "fooled"),
+            ("resnet18", "norm_layer", "fooled"),
+            ("resnet18", "block_args", 3),
+            ("resnet18", "output_stride", 7),
+            ("efficientnet_b0", "global_pool", "fooled"),
+            ("efficientnet_b0", "act_layer", "fooled"),
+            ("efficientnet_b4_fused3", "act_layer", "fooled"),
+            ("test_vit", "img_size", "large"),
+            ("test_vit", "patch_size", 0),
+            ("test_convnext", "dims", "wide"),
+            ("ghostnetv2", "dtype", "float65"),
+            ("ghostnetv2", "device", "mainframe"),
+            ("resnet18", "checkpoint_path", "there/is/none.pth"),
+        ],
+    )
+    def test_a_value_that_it_cannot_be_built_with(self, name: str, option: str, value: object) -> None:
+        with pytest.raises(UsageError, match=f"^model '{name}' cannot be built with {option}={value}: .") as caught:
+            ghostlab.create_model(name, **{option: value})
+        assert "\n" not in str(caught.value)
+        assert caught.value.__cause__ is not None
+
+    def test_an_unknown_option_is_no_failure_to_fetch_weights(self) -> None:
+        with pytest.raises(UsageError, match="model 'resnet18' takes no option 'wibble'"):
+            ghostlab.create_model("resnet18", pretrained=True, wibble=1)
 
 
 class TestStemStride:
@@ -112,6 +163,14 @@ class TestPretrained:
             ghostlab.create_model(name, pretrained=True)
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 400
+
+    @pytest.mark.parametrize(("published", "theirs"), PUBLISHED.items(), ids=PUBLISHED.values())
+    def test_published_weights_are_those_of_the_width(self, published: tuple[str, float], theirs: str) -> None:
+        name, width = published
+        assert timm.models.is_model_pretrained(theirs)
+        with torch.device("meta"):
+            wanted = timm.create_model(theirs).conv_head.in_channels
+            assert ghostlab.create_model(name, width=width, depth=0.1).conv_head.in_channels == wanted
 
     def test_own_models_get_the_authors_weights_through_timm(self, monkeypatch: pytest.MonkeyPatch) -> None:
         published = timm.create_model("ghostnetv3_100").eval()

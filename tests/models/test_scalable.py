@@ -65,7 +65,9 @@ class TestTimm:
         assert model.conv_stem.stride == (1, 1)
 
     def test_the_layers_of_the_tf_models_are_kept(self) -> None:
-        assert build("efficientnetv2_b0", width=1.1).bn1.eps == 1e-3
+        model = build("efficientnetv2_b0", width=1.1)
+        assert model.bn1.eps == 1e-3
+        assert type(model.conv_stem).__name__ == "Conv2dSame"
 
 
 class TestGhostNet:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import ghostlab
 from ghostlab.errors import RunError, UsageError
+from ghostlab.models.official import from_official
 
 Randomise = Callable[[nn.Module], nn.Module]
 IMAGES = torch.randn(2, 3, 33, 40, generator=torch.Generator().manual_seed(0))
@@ -112,6 +113,12 @@ class TestFormats:
         torch.save({"state_dict": official, "arch": "ghostnetv3"}, tmp_path / "ghostnetv3.pth.tar")
         model = ghostlab.load_weights(small("ghostnetv3", num_classes=1000), tmp_path / "ghostnetv3.pth.tar")
         assert_same_logits(model, theirs)
+
+    def test_branches_are_stacked_in_their_order(self) -> None:
+        parts = {f"x.primary_rpr_conv.{i}.conv.weight": torch.full((1, 2, 1, 1), float(i)) for i in (1, 0, 2)}
+        [(key, stacked)] = from_official(parts).items()
+        assert key == "x.primary_conv.0.conv.weight"
+        assert stacked[:, 0, 0, 0].tolist() == [0, 1, 2]
 
     def test_the_contents_of_a_checkpoint(self, randomised: Randomise) -> None:
         source = randomised(small("ghostnetv1"))

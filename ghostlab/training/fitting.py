@@ -1,0 +1,83 @@
+"""Whether a network fits the images and classes of a run: said before training, with what to do otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ghostlab.errors import UsageError
+from ghostlab.models import create_model
+from ghostlab.models.options import given
+from ghostlab.models.sizes import accepted_near, on_meta, refusal
+from ghostlab.strategies.base import Task
+from ghostlab.training.settings import Settings
+from ghostlab.training.stages import Stages
+
+__all__ = ["check_fit", "check_options"]
+
+COLOURS = 3
+FIXED: dict[str, tuple[Any, str]] = {
+    "num_classes": (None, "a run has the classes of its data"),
+    "in_chans": (COLOURS, "images have 3 channels"),
+    "layout": ("training", "a run trains in that layout, and tools/fuse.py makes the other"),
+    "features_only": (False, "a run needs logits"),
+}
+"""Options of ``create_model`` that a run decides itself: the value they may have, and why."""
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise ``UsageError`` for an option of the model that is not a run's to choose."""
+    for key, (allowed, reason) in FIXED.items():
+        if key in options and options[key] != allowed:
+            raise UsageError(f"model.{key}={options[key]}: {reason}; leave it out")
+
+
+def check_fit(model: nn.Module, settings: Settings, task: Task) -> None:
+    """Raise ``UsageError`` unless ``model`` makes one logit a class of every image of the run, in all of its stages."""
+    sizes = _sizes(settings, task)
+    for key, size in sizes.items():
+        if cause := refusal(model, size, COLOURS):
+            ways = "; ".join(_ways(model, size, set(sizes.values()), settings))
+            raise UsageError(f"{key}: model '{settings.model['name']}' takes no such images ({cause}); {ways}")
+    output = on_meta(model, settings.data.image_size, COLOURS)
+    if not isinstance(output, Tensor) or output.shape != (1, task.num_classes):
+        found = f"of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+        raise UsageError(
+            f"model.name={settings.model['name']}: what it makes of an image, {found}, is not {task.num_classes} logits"
+        )
+
+
+def _sizes(settings: Settings, task: Task) -> dict[str, int]:
+    """The sides of a run's images in pixels, by what sets them: training, validation, the stages before the last."""
+    data = settings.data
+    sizes = {f"data.image_size={data.image_size}": data.image_size}
+    if data.resolved_test_size != data.image_size:
+        sizes[f"data.test_size={data.resolved_test_size}"] = data.resolved_test_size
+    views = Stages(settings.strategies, task).views
+    stages = {view.image_size or data.image_size for view in views} - {data.image_size}
+    return sizes | {f"a stage of {size} px in strategy={settings.strategy}": size for size in sorted(stages)}
+
+
+def _ways(model: nn.Module, size: int, sizes: set[int], settings: Settings) -> list[str]:
+    """What to do instead, each of it tried: other sizes, and options with which the network takes those of the run."""
+    near = accepted_near(model, size)
+    ways = [f"it takes {' and '.join(map(str, near))} px"] if near else []
+    adapted: list[dict[str, Any]] = [{"img_size": size}] if len(sizes) == 1 else []
+    adapted += [{"dynamic_img_size": True}, {"dynamic_img_size": True, "dynamic_img_pad": True}]
+    for options in adapted:
+        if _takes(sizes, {**given(settings.model), **options}):
+            added = " ".join(f"+model.{key}={str(value).lower()}" for key, value in options.items())
+            return [*ways, f"with {added} it takes {'these' if len(sizes) == 1 else 'all sizes of this run'}"]
+    return ways or ["it takes none near that"]
+
+
+def _takes(sizes: Iterable[int], options: Mapping[str, Any]) -> bool:
+    try:
+        with torch.device("meta"):
+            model = create_model(**{**options, "pretrained": False})
+    except Exception:  # most networks have no such option
+        return False
+    return not any(refusal(model, size, COLOURS) for size in sizes)
