@@ -12,7 +12,7 @@ from ghostlab.files import write_text
 
 __all__ = ["is_number", "read_result", "write_result"]
 
-NEEDED = ("top1", "macs_deploy", "seconds")
+NEEDED = ("top1", "seconds")
 """Figures without which a result says nothing."""
 
 
