@@ -18,6 +18,7 @@ from ghostlab.ablation.summary import Run, State
 from ghostlab.config import config_hash
 from ghostlab.config.identity import SCHEMA
 from ghostlab.shell import command
+from ghostlab.training.result_file import is_number
 
 __all__ = ["figure", "read_config", "read_runs", "top1_by_seed"]
 
@@ -79,8 +80,9 @@ def _result(folder: Path, expected: str, seed: int) -> tuple[Mapping[str, Any] |
         return None, f"{RESULT} is not that of a run"
     if not _is_meant(read, folder, expected) or read.get("seed") != seed:
         return None, "its folder holds another configuration"
-    if figure(Run(seed, folder, "finished", "", read), "top1") is None:
-        return read, f"its top-1 is {read.get('top1')}"
+    for name, value in (("top-1", read.get("top1")), ("loss", read.get("loss", 0))):
+        if not is_number(value):
+            return read, f"its {name} is {value}"
     return read, None
 
 

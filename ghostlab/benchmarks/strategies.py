@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import statistics
 import tempfile
 from pathlib import Path
@@ -43,11 +44,11 @@ def strategies(names: list[str], repeats: int, overrides: list[str]) -> None:
 
 
 def one_run(name: str, seed: int, folder: Path, overrides: list[str]) -> dict[str, float]:
-    """Seconds per image and peak memory in MiB of one short run."""
+    """Seconds per image and peak memory in MiB of one short run, NaN where the system does not tell it."""
     epochs = LONGER.get(name, ["trainer.max_epochs=2"])
     run = trained(f"strategy={name}", f"seed={seed}", f"outputs={folder}", *epochs, *overrides)
     rows = list(csv.DictReader((run / "metrics.csv").open()))[1:]
-    memory = json.loads((run / "result.json").read_text())["peak_memory_mb"]
+    memory = json.loads((run / "result.json").read_text())["peak_memory_mb"] or math.nan
     return {"seconds": statistics.mean(1 / float(row["images_per_second"]) for row in rows), "memory": memory}
 
 

@@ -88,9 +88,9 @@ class DataModule(LightningDataModule):
         return len(self.val_source.targets)
 
     @property
-    def skipped(self) -> int:
-        """Number of distinct unreadable images that ``data.on_error=skip`` has left out so far."""
-        return len(self._unreadable)
+    def unreadable(self) -> frozenset[str]:
+        """The images that ``data.on_error=skip`` has left out so far in this process."""
+        return frozenset(self._unreadable)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Full batches of randomly transformed images, in an order of their own each epoch."""

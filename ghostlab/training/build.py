@@ -18,13 +18,16 @@ from ghostlab.models.options import given
 from ghostlab.models.rates import DROP_PATH, DROPOUT
 from ghostlab.strategies.base import Task
 from ghostlab.training.checkpoints import Checkpoints
+from ghostlab.training.half import HalfWeights
 from ghostlab.training.history import History
-from ghostlab.training.machine import check_machine
+from ghostlab.training.machine import check_machine, check_options
 from ghostlab.training.progress import EpochLines, ProgressBar
 from ghostlab.training.rehearsal import Rehearsal
 from ghostlab.training.settings import OptimizerConfig, Settings
 from ghostlab.training.slurm import Enduring, cluster
+from ghostlab.training.smallest_batch import trains_on
 from ghostlab.training.stages import Stages
+from ghostlab.training.synchronised import synchronised
 
 __all__ = ["build_data", "build_model", "build_optimizer", "build_task", "build_trainer", "change_model"]
 
@@ -70,7 +73,9 @@ def change_model(model: nn.Module, settings: Settings, task: Task) -> nn.Module:
         model = strategy.change_model(model, task)
     if settings.trainer.grad_checkpointing:
         _checkpoint_gradients(model, settings.model["name"])
-    return model
+    if settings.data.batch_size == 1 and not settings.trainer.sync_batchnorm:
+        _require_one_image_to_do(model, settings, task)
+    return synchronised(model) if settings.trainer.sync_batchnorm else model
 
 
 def build_optimizer(settings: Settings, world_size: int = 1) -> OptimizerConfig:
@@ -86,24 +91,26 @@ def build_trainer(settings: Settings, history: History, checkpoints: Checkpoints
     own = [callback for s in settings.strategies for callback in s.callbacks()]
     logger = _tensorboard(settings) if wanted.tensorboard else False
     check_machine(wanted)
-    return Trainer(
+    half = HalfWeights("bf16-true") if wanted.precision == "bf16-true" else None
+    trainer = Trainer(
         max_epochs=wanted.max_epochs,
         accelerator=wanted.accelerator,
         devices=wanted.devices,
         num_nodes=wanted.num_nodes,
-        precision=wanted.precision,  # type: ignore[arg-type]
+        precision=None if half else wanted.precision,  # type: ignore[arg-type]
         accumulate_grad_batches=wanted.accumulate,
         gradient_clip_val=wanted.clip,
-        sync_batchnorm=wanted.sync_batchnorm,
         logger=logger,
         callbacks=[*own, Rehearsal(settings.data.batch_size), history, shown, checkpoints, Enduring()],
-        plugins=cluster(),
+        plugins=[plugin for plugin in (cluster(), half) if plugin],
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         enable_model_summary=False,
         enable_progress_bar=on_terminal,
         default_root_dir=checkpoints.folder,  # where none of the files lies that Lightning loads unasked on Slurm
     )
+    check_options(wanted, trainer)
+    return trainer
 
 
 def _task(settings: Settings, num_classes: int, steps_per_epoch: int) -> Task:
@@ -137,6 +144,15 @@ def _strengths(settings: Settings) -> dict[str, float]:
     }
     of_model = {key: rate for key, rate in rates.items() if rate}
     return {**of_model, **{key: value for s in settings.strategies for key, value in s.strengths().items()}}
+
+
+def _require_one_image_to_do(model: nn.Module, settings: Settings, task: Task) -> None:
+    size = Stages(settings.strategies, task).smallest
+    if not trains_on(model, torch.zeros(1, len(task.mean), size, size)):
+        raise UsageError(
+            f"data.batch_size=1: '{settings.model['name']}' makes one pixel of an image of {size} px, too few values"
+            " for its batch norms; use a data.batch_size of at least 2, or a larger data.image_size"
+        )
 
 
 def _checkpoint_gradients(model: Any, name: str) -> None:

@@ -20,8 +20,10 @@ from ghostlab.errors import RunError
 from ghostlab.models.rates import Rates
 from ghostlab.strategies.base import Step, Strategy, Task
 from ghostlab.training.loss_log import LossLog
+from ghostlab.training.reductions import average_statistics, reduced
 from ghostlab.training.scores import Scores
 from ghostlab.training.settings import OptimizerConfig
+from ghostlab.training.smallest_batch import trains_on
 from ghostlab.training.stages import Stages
 
 __all__ = ["Classifier", "as_classifier"]
@@ -75,34 +77,60 @@ class Classifier(LightningModule):
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Add what is best found out on the CPU, without waiting for a device."""
-        if not self.trainer.training:
+        if not self.trainer.training or not len(batch.targets):
             return batch
         known: dict[str, Tensor] = {}
         for strategy in self.strategies:
             known |= strategy.lookup(self.current_epoch, batch.index)
         return batch._replace(mixing_seed=int(batch.seed[0]), known=known)
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor | None:
+        """The loss of a batch; None for one that so many unreadable images have left that it cannot be trained on."""
+        images = self._laid_out(batch.images)
+        total = self._loss(batch, images) if trains_on(self.model, images) else self._nothing()
+        alone_on_cpu = self.device.type == "cpu" and self.trainer.world_size == 1
+        if alone_on_cpu or batch_index % CHECK_EVERY == 0:
+            self.losses.check()
+        return total if total is None else total * self._share(batch_index)
+
+    def _loss(self, batch: Batch, images: Tensor) -> Tensor:
         targets = self._changed(batch.targets)
         mixing = self.stages.mixing(self.current_epoch)
-        images, targets = mixing(self._laid_out(batch.images), targets, batch.mixing_seed)
+        images, targets = mixing(images, targets, batch.mixing_seed)
         step = Step(images=images, targets=targets, logits=self._forward["train"](images), known=batch.known)
         terms = {"ce": F.cross_entropy(step.logits.float(), targets)}
         for strategy in self.strategies:
             terms |= strategy.loss_terms(step)
         total = torch.stack([self._weights.get(name, 1.0) * value for name, value in terms.items()]).sum()
         self.losses.update({"loss": total, **terms}, self.global_step)
-        if total.device.type == "cpu" or batch_index % CHECK_EVERY == 0:
-            self.losses.check()
         return total
+
+    def _nothing(self) -> Tensor | None:
+        """A loss without a gradient, for the other processes wait for one; alone, none."""
+        if self.trainer.world_size == 1:
+            return None
+        if any(isinstance(module, nn.SyncBatchNorm) for module in self.model.modules()):
+            raise RunError(
+                "no image of a batch could be read; with trainer.sync_batchnorm=true every process needs one"
+            )
+        return torch.stack([0 * parameter.sum() for parameter in self.parameters() if parameter.requires_grad]).sum()
+
+    def _share(self, batch_index: int) -> float:
+        """Lightning weighs batches as if every step had all it accumulates; at an epoch's end fewer may be left."""
+        accumulated, batches = self.trainer.accumulate_grad_batches, int(self.trainer.num_training_batches)
+        left = batches - batch_index // accumulated * accumulated
+        return accumulated / min(accumulated, left)
 
     def on_validation_epoch_start(self) -> None:
         self.losses.check()
+        average_statistics(self.evaluated.values())
         self.scores = {name: Scores(self.task.num_classes).to(self.device) for name in self.evaluated}
         for model in self.evaluated.values():
             model.eval()
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
+        if not len(batch.targets):  # of more processes than images
+            return
         images = self._laid_out(batch.images)
         for name, model in self.evaluated.items():
             self.scores[name].update(model(images), batch.targets)
@@ -111,7 +139,7 @@ class Classifier(LightningModule):
         """Fill ``row``: the averaged weights are the method's result where there are any, the raw ones otherwise."""
         results = {name: scores.compute() for name, scores in self.scores.items()}
         chosen = results.get("ema", results["raw"])
-        self.row = {**self.losses.means(), **chosen}
+        self.row = {**reduced(self.losses.parts()), **chosen}
         self.row |= {f"top1_{name}": result["top1"] for name, result in results.items()}
         if len(self.stages) > 1:
             stage = self.stages.stage(self.current_epoch)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ghostlab.errors import RunError
+from ghostlab.training.reductions import Mean, gathered
 
 __all__ = ["LossLog"]
 
@@ -15,7 +16,8 @@ NEVER = 2**62
 class LossLog:
     """Accumulates named scalar terms on their device.
 
-    On a GPU ``check`` and ``means`` wait for it, so they are called now and then, not at every step.
+    On a GPU ``check`` and ``means`` wait for it, and with several processes ``check`` waits for these, so they are
+    called now and then, not at every step.
     """
 
     def __init__(self) -> None:
@@ -36,25 +38,32 @@ class LossLog:
         self._count += 1
 
     def check(self) -> None:
-        """Raise ``RunError`` naming the first step and term that was NaN or infinite."""
-        if self._first_bad is None:
-            return
-        steps = self._first_bad.tolist()
-        first = min(steps)
-        if first < NEVER:
-            terms = ", ".join(name for name, step in zip(self.names, steps, strict=True) if step == first)
+        """Raise ``RunError`` naming the first step and term that was NaN or infinite, in any process and so in all."""
+        if found := [bad for bad in gathered(self._bad()) if bad]:
+            step, terms = min(found)
             raise RunError(
-                f"loss term '{terms}' is not finite at step {first}; checkpoints of earlier epochs are kept"
+                f"loss term '{terms}' is not finite at step {step}; checkpoints of earlier epochs are kept"
                 " (a smaller optimizer.lr or a trainer.clip often helps)"
             )
 
     def means(self) -> dict[str, float]:
-        """The mean of every term since the last reset."""
+        """The mean of every term since the last reset, in this process."""
+        return {name: mean.total / mean.number for name, mean in self.parts().items()}
+
+    def parts(self) -> dict[str, Mean]:
+        """What ``means`` is made of, to be reduced over processes."""
         if self._sums is None:
             return {}
-        return dict(zip(self.names, (self._sums / self._count).tolist(), strict=True))
+        return {name: Mean(total, self._count) for name, total in zip(self.names, self._sums.tolist(), strict=True)}
 
     def reset(self) -> None:
         """Forget everything; the next update starts a new mean."""
         self._sums = self._first_bad = None
         self._count = 0
+
+    def _bad(self) -> tuple[int, str] | None:
+        """The first step with terms that were not finite, and their names."""
+        steps = [] if self._first_bad is None else self._first_bad.tolist()
+        first = min(steps, default=NEVER)
+        names = [name for name, step in zip(self.names, steps, strict=False) if step == first]
+        return (first, ", ".join(names)) if first < NEVER else None

@@ -51,7 +51,7 @@ class ProgressBar(RichProgressBar):
             self._figures = figures(
                 classifier.losses.means(),
                 classifier.row.get("top1"),
-                self.history.images_per_second,
+                self.history.images_per_second * trainer.world_size,
                 _seconds_left(trainer, self.history),
                 _pixels(classifier),
             )
@@ -74,7 +74,7 @@ class EpochLines(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         row, classifier = self.history.rows[-1], as_classifier(pl_module)
         shown = figures(
-            classifier.losses.means(),
+            {name: row[name] for name in classifier.losses.names if name in row},
             row["top1"],
             row["images_per_second"],
             _seconds_left(trainer, self.history),

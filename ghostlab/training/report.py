@@ -94,8 +94,9 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("parameters, deployed", quantity(figures["params_deploy"])),
         ("MACs, deployed", quantity(figures["macs_deploy"])),
         ("training speed", f"{figures['images_per_second']:,.0f} images/s"),
-        ("peak memory", f"{figures['peak_memory_mb']:,.0f} MiB"),
     ]
+    if figures["peak_memory_mb"] is not None:
+        rows.append(("peak memory", f"{figures['peak_memory_mb']:,.0f} MiB"))
     if figures["skipped_images"]:
         rows.append(("unreadable images skipped", f"{figures['skipped_images']}"))
     return rows

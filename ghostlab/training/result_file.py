@@ -33,7 +33,9 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise RunError(f"{file}: cannot be read ({error.strerror})") from error
-    return result if isinstance(result, dict) and all(is_number(result.get(key)) for key in NEEDED) else None
+    if not isinstance(result, dict) or not is_number(result.get("loss", 0)):  # some versions have none
+        return None
+    return result if all(is_number(result.get(key)) for key in NEEDED) else None
 
 
 def is_number(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from pathlib import Path
 from statistics import harmonic_mean
@@ -53,7 +54,8 @@ def summary(settings: Settings, classifier: Classifier, history: History, checkp
         "images_per_second": harmonic_mean(row["images_per_second"] for row in history.rows),
         "seconds": history.seconds,
         "peak_memory_mb": history.peak_memory_mb,
-        "device": _device_name(classifier.device),
+        "device": ", then ".join(history.devices) or "unknown",
+        "skipped_images": len(history.skipped),
         "versions": versions(),
     }
 
@@ -80,7 +82,7 @@ def draw_curves(history: History, terms: list[str], title: str, file: Path) -> N
     epochs = [row["epoch"] for row in history.rows]
     for axes, series in ((left, [*terms, "val_loss"]), (right, accuracies)):
         for name in series:
-            axes.plot(epochs, [row[name] for row in history.rows], "o-", markersize=3, label=name)
+            axes.plot(epochs, [row.get(name, math.nan) for row in history.rows], "o-", markersize=3, label=name)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
@@ -95,7 +97,3 @@ def _deployed(model: nn.Module, image_size: int) -> nn.Module:
     """The network that ``tools/fuse.py`` makes, without its proof: only its size is wanted."""
     copied = copy_of(model).cpu().float()
     return apply(copied, plan(copied, torch.zeros(1, 3, image_size, image_size)))
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"

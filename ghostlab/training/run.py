@@ -186,7 +186,6 @@ def _fit(settings: Settings, parts: _Parts) -> None:
 
 def _finish(settings: Settings, parts: _Parts) -> dict[str, Any]:
     result = summary(settings, parts.classifier, parts.history, parts.checkpoints)
-    result["skipped_images"] = parts.data.skipped
     for strategy in settings.strategies:
         result |= strategy.figures()
     result["val_leaked"] = parts.images.leaked
@@ -289,6 +288,9 @@ def _quieten() -> None:
         "number of training batches",
         "overridden `on_before_batch_transfer`",
         "`srun` command is available",
+        "AMP with fp16 is not supported on CPU",
+        "`training_step` returned `None`",
+        "was called before the ``update`` method",
     )
     for message in (f".*{part}.*" for part in known):
         warnings.filterwarnings("ignore", message=message)

@@ -48,6 +48,11 @@ class Stages:
     def last(self) -> Stage:
         return self._parts[-1].stage
 
+    @property
+    def smallest(self) -> int:
+        """The side of the smallest training images, in pixels."""
+        return min(part.stage.image_size for part in self._parts)
+
     def number(self, epoch: int) -> int:
         """The number, from 0, of the stage that an epoch belongs to."""
         return bisect_right(self._starts, epoch) - 1

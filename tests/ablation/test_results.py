@@ -119,12 +119,13 @@ def test_the_hash_of_an_earlier_version_is_that_of_the_configuration(tmp_path: P
     assert (again[0].state, len(notes)) == ("missing", 1)
 
 
-@pytest.mark.parametrize("top1", [None, float("nan"), "50", True])
-def test_a_top1_that_is_no_number_is_named_and_not_counted(tmp_path: Path, top1: Any) -> None:
+@pytest.mark.parametrize(("key", "name"), [("top1", "top-1"), ("loss", "loss")])
+@pytest.mark.parametrize("value", [None, float("nan"), "50", True])
+def test_a_result_that_is_no_number_is_named_and_no_seed(tmp_path: Path, key: str, name: str, value: Any) -> None:
     run, _ = only(tmp_path)
-    (run.folder / "result.json").write_text(json.dumps({**run.result, "top1": top1}))  # type: ignore[dict-item]
+    (run.folder / "result.json").write_text(json.dumps({**run.result, key: value}))  # type: ignore[dict-item]
     again, notes = reread(run, tmp_path)
-    assert (again.state, again.error, notes) == ("failed", f"its top-1 is {top1}", [])
+    assert (again.state, again.error, notes) == ("failed", f"its {name} is {value}", [])
     assert top1_by_seed([again]) == {}
 
 

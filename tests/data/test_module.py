@@ -189,7 +189,7 @@ def test_unreadable_images_are_skipped_counted_once_and_told_once(broken: Path, 
     loader = data.train_dataloader()
     with caplog.at_level(logging.WARNING):
         batches = epoch(loader, 0) + epoch(loader, 1)
-    assert data.skipped == 1
+    assert len(data.unreadable) == 1
     assert sum(len(batch.targets) for batch in batches) == 22
     assert all(batch.unreadable == () for batch in batches)
     assert 3 not in torch.cat([batch.index for batch in batches])
@@ -201,7 +201,7 @@ def test_a_batch_without_a_readable_image_is_empty_and_the_others_are_as_they_we
     data = ready(folder(broken, on_error="skip", batch_size=1, workers=workers))
     sizes = [len(batch.targets) for batch in data.train_dataloader()]
     assert sorted(sizes) == [0] + [1] * 11
-    assert data.skipped == 1
+    assert len(data.unreadable) == 1
 
 
 def test_an_epoch_without_a_readable_image_stops_the_run(make_folder: MakeFolder) -> None:
@@ -225,7 +225,7 @@ def test_whatever_cannot_be_read_is_skipped(make_folder: MakeFolder, nobody: Cal
     with nobody():
         batches = epoch(data.train_dataloader(), 0)
     assert sum(len(batch.targets) for batch in batches) == 8
-    assert data.skipped == 4
+    assert len(data.unreadable) == 4
 
 
 def test_validation_checks_its_images_too(make_folder: MakeFolder) -> None:

@@ -10,6 +10,7 @@ import torch
 from ghostlab.config import compose
 from ghostlab.models import create_model
 from ghostlab.models.runs import open_run
+from ghostlab.training.classifier import Classifier
 from ghostlab.training.run import run
 
 QUICK = [
@@ -31,11 +32,18 @@ def saved() -> tuple[Path, dict]:
     return last.parents[1], torch.load(last, weights_only=True)
 
 
-def test_projections_are_trained_and_saved_apart_from_the_model() -> None:
+def test_projections_are_trained_and_saved_apart_from_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: dict[str, torch.Tensor] = {}
+
+    def start(self: Classifier) -> None:
+        begun.update({f"companions.{key}": value.clone() for key, value in self.companions.state_dict().items()})
+
+    monkeypatch.setattr(Classifier, "on_train_start", start)
     result = run(compose([*QUICK, *FEATURE, "strategy.kd.stages=[1,-1]", "trainer.max_epochs=1"]))
     folder, checkpoint = saved()
     assert all(key.startswith("model.") for key in checkpoint["state_dict"])
     assert list(checkpoint["state_dict_companions"]) == ["companions.kd.0.weight", "companions.kd.1.weight"]
+    assert all(not torch.equal(begun[key], value) for key, value in checkpoint["state_dict_companions"].items())
     assert not [key for key in checkpoint["state_dict_ema"] if "companion" in key]
     model, _ = open_run(folder)
     assert sum(p.numel() for p in model.parameters()) == result["params_train"]

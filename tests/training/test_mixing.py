@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import random
+from typing import Any
+
+import numpy as np
 import torch
 
+from ghostlab.data.samples import seeded
 from ghostlab.strategies.cutmix import CutMix
 from ghostlab.strategies.mixup import Mixup
 from ghostlab.training.mixing import Mixing
@@ -32,6 +37,25 @@ def test_the_mix_is_a_function_of_the_seed_and_draws_nothing_from_the_run() -> N
     assert torch.equal(targets, same_targets)
     assert not torch.equal(first, mixing(IMAGES, LABELS, 4)[0])
     torch.testing.assert_close(targets.sum(1), torch.ones(6))
+
+
+def test_a_mix_does_not_draw_the_numbers_of_its_first_images_own_transforms() -> None:
+    def draws() -> list[float]:
+        return [*torch.rand(4).tolist(), random.random(), *np.random.rand(4)]
+
+    class Noted(Mixup):
+        def mixer(self, task: Any) -> Any:
+            return lambda images, targets: (noted.extend(draws()), targets)
+
+    noted: list[float] = []
+    Mixing([Noted()], TASK)(IMAGES, LABELS, 3)
+    with seeded(3):
+        drawn = draws()
+        drawn += torch.rand(4).tolist()
+    with seeded(3):
+        torch.randint(1, ())  # which mixer it is
+        drawn += torch.rand(4).tolist()
+    assert not set(noted) & set(drawn)
 
 
 def test_of_several_mixers_each_gets_its_batches() -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from pytest import param
+from pytest import approx, param
 
 from ghostlab.config import compose
 from ghostlab.errors import RunError, UsageError
 from ghostlab.strategies.base import Step, Strategy
+from ghostlab.strategies.cosine import cosine_factor
 from ghostlab.training import build, settings
 from ghostlab.training.run import run
 
@@ -82,6 +83,12 @@ def test_the_metrics_have_a_row_an_epoch_with_every_loss_term(averaged: tuple[di
     rows = list(csv.DictReader((averaged[1] / "metrics.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert {"loss", "ce", "val_loss", "top1", "top5", "top1_raw", "top1_ema", "lr", "images_per_second"} <= set(rows[0])
+
+
+def test_the_learning_rate_of_a_row_is_that_of_the_last_step_of_its_epoch(averaged: tuple[dict, Path]) -> None:
+    rows = csv.DictReader((averaged[1] / "metrics.csv").open())
+    rates = [1e-3 * cosine_factor(step, 2 * STEPS, warmup=STEPS) for step in (STEPS - 1, 2 * STEPS - 1)]
+    assert [float(row["lr"]) for row in rows] == approx(rates, rel=1e-4)
 
 
 def test_the_averaged_weights_are_the_result_of_a_run_with_ema(averaged: tuple[dict, Path]) -> None:

@@ -110,7 +110,7 @@ def _frozen(site: MultiBranchConv, x: Tensor, geometry: Geometry) -> Tensor:
     kernel, bias, _ = fold_statistics(kernels, gamma, beta, branches.running("running_mean"), inverse_std)
     kernel = kernel if constant is None else kernel + constant
     weight = kernel.reshape(site.out_channels, -1, *geometry.size)
-    return F.conv2d(x, weight, bias.flatten(), *geometry[1:])
+    return F.conv2d(x, weight.to(x.dtype), bias.flatten().to(x.dtype), *geometry[1:])
 
 
 @torch.no_grad()
