@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from ghostlab.errors import UsageError
 from ghostlab.files import write_text
 
@@ -73,9 +75,12 @@ def keep_plan(parent: Path, plan: Plan) -> Path:
     The same rows with other seeds are the same ablation: it has all seeds that were ever planned.
     """
     folder = parent / f"{plan.kind}-{_digits(plan)}"
-    if (earlier := read_plan(folder)) is not None:
-        plan = replace(plan, tables=[_with_runs(*tables) for tables in zip(plan.tables, earlier.tables, strict=True)])
-    write_plan(folder, plan)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # two launches at once would each lose the seeds of the other
+        if (earlier := read_plan(folder)) is not None:
+            merged = [_with_runs(*tables) for tables in zip(plan.tables, earlier.tables, strict=True)]
+            plan = replace(plan, tables=merged)
+        write_plan(folder, plan)
     return folder
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 
 from ghostlab.ablation.plan import Comparison, Plan, Row, Table, keep_plan, read_plan, write_plan
 from ghostlab.errors import UsageError
+from tests.conftest import ROOT
 
 PLAN = Plan(
     "add_one",
@@ -68,3 +72,33 @@ def test_the_same_rows_with_other_seeds_are_the_same_ablation(tmp_path: Path) ->
     assert [list(row.runs) for row in read.tables[0].rows] == [[0, 1, 2], [0, 1, 2]]
     other = keep_plan(tmp_path, replace(PLAN, tables=[replace(table, comparisons=[])]))
     assert other != first
+
+
+LAUNCH = """
+import sys, time
+from dataclasses import replace
+from pathlib import Path
+from ghostlab.ablation.plan import keep_plan
+from tests.ablation.test_plan import PLAN
+
+first, begin, parent = int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])
+[table] = PLAN.tables
+time.sleep(max(0, begin - time.time()))
+for seed in range(first, first + 40):
+    rows = [replace(row, runs={seed: f"{row.name}/seed{seed}"}) for row in table.rows]
+    keep_plan(parent, replace(PLAN, tables=[replace(table, rows=rows)]))
+"""
+"""Plans 40 sweeps of one seed each, from the second ``begin`` on."""
+
+
+def test_sweeps_that_are_planned_at_once_keep_the_seeds_of_all(tmp_path: Path) -> None:
+    begin = str(time.time() + 2)
+    started = [
+        subprocess.Popen([sys.executable, "-c", LAUNCH, str(first), begin, str(tmp_path)], cwd=ROOT)
+        for first in (0, 40)
+    ]
+    assert [process.wait(60) for process in started] == [0, 0]
+    [folder] = tmp_path.iterdir()
+    read = read_plan(folder)
+    assert read is not None
+    assert [list(row.runs) for row in read.tables[0].rows] == [list(range(80))] * 2
