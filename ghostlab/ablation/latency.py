@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -10,26 +11,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ghostlab.ablation.results import figure
+from ghostlab.ablation.results import figure, read_config
 from ghostlab.ablation.summary import Report, Run
 from ghostlab.errors import RunError
 from ghostlab.files import write_text
 
-__all__ = ["Latencies", "measure_latencies", "read_latencies"]
+__all__ = ["Latencies", "measure_latencies", "network_of", "read_latencies"]
 
 FILE = "latency.json"
 ROUNDS = 20
+NOT_ARCHITECTURE = ("native", "pretrained", "checkpoint_path")
+"""What a configuration says about a model besides: the sizes it was designed for, and where its weights are from."""
 
 
 @dataclass(frozen=True)
 class Latencies:
-    """Milliseconds by deployed network; networks with as many parameters and MACs count as the same."""
+    """Milliseconds by deployed network: its architecture with all options, its classes and the size of its images."""
 
     networks: Mapping[str, Mapping[str, Any]]
 
     def of(self, run: Run) -> float | None:
         """Median milliseconds of a finished run's network; None where it is not measured."""
-        value = self.networks.get(_network(run) or "", {}).get("median_ms")
+        if not self.networks:
+            return None
+        value = self.networks.get(network_of(run) or "", {}).get("median_ms")
         return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
@@ -72,12 +77,22 @@ def measure_latencies(report: Report) -> None:
 def _one_of_each(runs: Iterable[Run]) -> dict[str, Run]:
     found: dict[str, Run] = {}
     for run in runs:
-        network = _network(run)
+        network = network_of(run)
         if network and (run.folder / "checkpoints" / "last.ckpt").is_file():
             found.setdefault(network, run)
     return found
 
 
-def _network(run: Run) -> str | None:
+def network_of(run: Run) -> str | None:
+    """The name of a finished run's deployed network: two that differ in anything have two. None without a
+    configuration; drawn weights and how they were trained are no part of it, as strategies leave no trace when folded.
+    """
+    config = read_config(run.folder) if run.state == "finished" else None
+    if config is None:
+        return None
+    model, data = config["model"], config["data"]
+    options = {key: value for key, value in model.items() if value is not None and key not in NOT_ARCHITECTURE}
+    size = data.get("test_size") or data.get("image_size")
     counts = [figure(run, key) for key in ("params_deploy", "macs_deploy")]
-    return None if None in counts else ",".join(f"{count:.0f}" for count in counts)
+    whole = json.dumps([options, data.get("num_classes"), size, counts], sort_keys=True, default=str)
+    return f"{model['name']} at {size} px, {hashlib.sha256(whole.encode()).hexdigest()[:8]}"

@@ -16,6 +16,7 @@ from ghostlab.ablation.plan import Plan, Table, read_plan
 from ghostlab.ablation.relations import with_comparison, with_reference
 from ghostlab.ablation.results import figure, read_runs, top1_by_seed
 from ghostlab.ablation.scan import Scan, run_folders, scan
+from ghostlab.ablation.shared import with_shared_work
 from ghostlab.ablation.statistics import resolution
 from ghostlab.ablation.summary import Report, Run, Section
 from ghostlab.errors import UsageError
@@ -78,7 +79,7 @@ def _beside(plan: Plan) -> list[str]:
 
 def _section(plan: Plan, table: Table, latencies: Latencies) -> Section:
     read = {row.name: read_runs(plan.outputs, table, row) for row in table.rows}
-    runs = {name: own for name, (own, _) in read.items()}
+    runs, shared = with_shared_work({name: own for name, (own, _) in read.items()})
     top1 = {name: top1_by_seed(own) for name, own in runs.items()}
     step = resolution(_figures(runs))
     effects = comparison_effects(table, top1, step)
@@ -92,7 +93,7 @@ def _section(plan: Plan, table: Table, latencies: Latencies) -> Section:
         direct=[effect for effect in effects if effect is not own[effect.row]],
         interactions=interactions(table, top1, step),
         others=[],
-        notes=table_notes(runs, [note for _, notes in read.values() for note in notes]),
+        notes=table_notes(runs, [note for _, notes in read.values() for note in notes]) + shared,
         main=main_effects(table, top1, step) if plan.kind == "factorial" else [],
         method=method(table),
     )

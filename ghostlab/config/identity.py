@@ -23,6 +23,7 @@ __all__ = [
     "identity",
     "images",
     "model_overrides",
+    "option_of",
     "plain",
     "run_folder",
     "strategy_name",
@@ -201,9 +202,9 @@ def _defaults(cfg: Config) -> dict[str, Any]:
 def _of_options(data: str, model: str, optimizer: str, strategies: tuple[str, ...]) -> dict[str, Any]:
     # Composed by hand, which is fifty times faster than Hydra: these options have no defaults lists.
     nodes = {"data": data, "model": _model_option(model), "optimizer": optimizer, "trainer": "default"}
-    options = {group: _option(group, name) for group, name in nodes.items()}
+    options = {group: option_of(group, name) for group, name in nodes.items()}
     options["model"] |= {"name": model}
-    options["strategy"] = {key: value for name in strategies for key, value in _option("strategy", name).items()}
+    options["strategy"] = {key: value for name in strategies for key, value in option_of("strategy", name).items()}
     try:
         found = _kept(OmegaConf.create({"outputs": "outputs", **{key: node for key, node in options.items() if node}}))
     except OmegaConfBaseException:  # a data set of another version has no values that the model takes over
@@ -213,7 +214,7 @@ def _of_options(data: str, model: str, optimizer: str, strategies: tuple[str, ..
     return found
 
 
-def _option(group: str, name: str) -> dict[str, Any]:
+def option_of(group: str, name: str) -> dict[str, Any]:
     """The content of an option's file, unresolved; nothing for one that this version has not."""
     file = CONF / group / f"{name}.yaml"
     return OmegaConf.to_container(OmegaConf.load(file)) if file.is_file() else {}  # type: ignore[return-value]

@@ -19,7 +19,7 @@ from ghostlab.files import write_text, writing
 
 __all__ = ["AnswerCache", "Header", "as_tensors", "difference", "misfit", "refuse_other"]
 
-HEADER, ANSWERS, DONE = "cache.json", "answers.bin", "done.txt"
+HEADER, ANSWERS, DONE, SECONDS = "cache.json", "answers.bin", "done.txt", "seconds.txt"
 
 
 class Header(NamedTuple):
@@ -58,6 +58,7 @@ class AnswerCache:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / ANSWERS).write_bytes(b"")
         write_text(folder / DONE, "0\n")
+        write_text(folder / SECONDS, "0\n")
         write_text(folder / HEADER, json.dumps(header._asdict(), indent=2) + "\n")
         return cache
 
@@ -92,6 +93,24 @@ class AnswerCache:
     def size(self) -> int:
         """Bytes of the written entries."""
         return self.done * self.header.entry.itemsize
+
+    @property
+    def seconds(self) -> float | None:
+        """What asking for the entries so far took; None for a cache of a version that did not count it."""
+        try:
+            return float((self.folder / SECONDS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def seconds_of(self, epochs: int) -> float | None:
+        """What asking for the first ``epochs`` took, at the mean of all."""
+        whole = self.seconds
+        return None if whole is None or not self.done else whole * min(1.0, epochs * self.header.images / self.done)
+
+    def add_seconds(self, seconds: float) -> None:
+        """Count what asking for entries took; of a cache without a count nothing is known of the others."""
+        if (before := self.seconds) is not None:
+            write_text(self.folder / SECONDS, f"{before + seconds:.3f}\n")
 
     def write(self, epoch: int, index: NDArray[np.int64], entries: NDArray[Any], done: int) -> None:
         """Write entries (n,) of the images at ``index`` (n,) and then count them: ``done`` in all."""

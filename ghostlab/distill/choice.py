@@ -11,6 +11,8 @@ from torch import nn
 
 from ghostlab.distill.teachers import open_teacher, teacher_identity, teacher_name, teacher_preprocessing
 from ghostlab.distill.views import Committee, Preprocessing, Teacher
+from ghostlab.errors import UsageError
+from ghostlab.models.runs import find_run
 
 __all__ = ["Choice"]
 
@@ -29,6 +31,15 @@ class Choice:
     size: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        needed = [find_run(source) is None and Path(source).is_file() for source in self.sources]
+        shared = len({*self.architectures}) == 1  # one name for all: those that need one take it
+        for source, model, needs in zip(self.sources, self.architectures, needed, strict=True):
+            if model is not None and not needs and not (shared and any(needed)):
+                raise UsageError(
+                    f"strategy.kd.teacher_model={model}: has no effect, as strategy.kd.teacher={source} says what it is"
+                )
 
     @property
     def names(self) -> list[str]:

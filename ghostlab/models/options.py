@@ -8,7 +8,7 @@ from typing import Any
 
 from ghostlab.errors import UsageError
 
-__all__ = ["ALLOWED", "check", "given"]
+__all__ = ["ALLOWED", "WEIGHTS", "check", "given"]
 
 ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "width": (lambda v: 0 < v < math.inf, "above 0 (GhostNets are published for 0.5, 1.0, 1.3, 1.6)"),
@@ -25,6 +25,9 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "global_pool": (lambda v: v in ("avg", "max", "avgmax", ""), "avg, max, avgmax or ''"),
 }
 
+
+WEIGHTS = ("pretrained", "checkpoint_path")
+"""Options of a model that give it weights; the second is one of timm's."""
 
 NOT_OPTIONS = ("native",)
 """What a configuration says about a model besides: the image sizes it was designed for."""

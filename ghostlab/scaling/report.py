@@ -5,13 +5,18 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import comb
 
+from ghostlab.ablation.statistics import LEVEL, resolution
+from ghostlab.ablation.summary import MANY_SEEDS
 from ghostlab.scaling.budget import Candidate, Plan
+from ghostlab.scaling.proof import Gain, gain, rivals
 from ghostlab.training.objective import tradeoff
 
 __all__ = ["Row", "rows", "verdict"]
 
 ENOUGH_SEEDS = 3
+"""Below that the t-test needs differences that networks hardly have."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,10 @@ class Row:
         """``tradeoff`` of the mean."""
         return tradeoff(self.mean, self.candidate.macs, self.target, self.exponent)
 
-    def overlaps(self, other: Row) -> bool:
-        """Whether the ranges from the lowest to the highest seed touch."""
-        ours, theirs = self.top1.values(), other.top1.values()
-        return min(ours) <= max(theirs) and min(theirs) <= max(ours)
+    @property
+    def objectives(self) -> dict[int, float]:
+        """``tradeoff`` of each seed."""
+        return {s: tradeoff(top1, self.candidate.macs, self.target, self.exponent) for s, top1 in self.top1.items()}
 
 
 def rows(
@@ -74,7 +79,13 @@ def verdict(table: Sequence[Row], seeds: int) -> list[str]:
     equal = [row for row in ranked[1:] if row.objective == best.objective]
     lines = [f"Best so far: {_all([best, *equal])}" if _missing(table, seeds) else f"Best: {_all([best, *equal])}"]
     lines[0] += f" with top-1 {best.mean:.2f} %" + (f", {len(equal) + 1} equal." if equal else ".")
-    return [*lines, *_completeness(table, seeds), _order(best, scaled, seeds), *_against(base, best)]
+    step = resolution(value for row in table for value in row.top1.values())
+    return [
+        *lines,
+        *_completeness(table, seeds),
+        _order(ranked, scaled, step),
+        *_against(base, ranked, step, len(scaled)),
+    ]
 
 
 def _completeness(table: Sequence[Row], seeds: int) -> list[str]:
@@ -87,26 +98,51 @@ def _completeness(table: Sequence[Row], seeds: int) -> list[str]:
     return lines + ([f"Failed: {'; '.join(failed)}."] if failed else [])
 
 
-def _order(best: Row, scaled: Sequence[Row], seeds: int) -> str:
-    if seeds < ENOUGH_SEEDS:
-        few = "a single seed" if seeds == 1 else f"{seeds} seeds"
-        return f"The order is not settled: {few} cannot tell networks apart; use --seeds {ENOUGH_SEEDS} or more."
-    rivals = [row for row in scaled if row is not best and row.top1 and row.overlaps(best)]
-    if rivals:
-        return f"The order is not settled: the seeds of the best overlap with those of {_all(rivals)}."
-    if any(len(row.top1) < ENOUGH_SEEDS for row in scaled):
-        return f"The order is not settled: not every candidate has {ENOUGH_SEEDS} finished seeds."
-    return f"The best is ahead of every other candidate with each of its {len(best.top1)} seeds."
+def _order(ranked: Sequence[Row], scaled: Sequence[Row], step: float) -> str:
+    """Whether the first of the ranked candidates is ahead of every other one; objectives are what is compared."""
+    if len(scaled) > 1 and max(len(row.top1) for row in scaled) < 2:
+        return (
+            f"The order is not settled: a single seed cannot tell networks apart; use --seeds {ENOUGH_SEEDS} or more."
+        )
+    coarsest = max(tradeoff(step, row.candidate.macs, row.target, row.exponent) for row in ranked)
+    found = rivals([row.objectives for row in ranked], coarsest, len(scaled))
+    tested = f"paired t-test over seeds, p corrected by Holm's method for {comb(len(scaled), 2)} pairs of candidates"
+    if open_ones := [rival for rival in found if not rival.is_settled]:
+        named = _all(ranked[rival.number] for rival in open_ones)
+        least = min((rival.p for rival in open_ones if rival.p is not None), default=1.0)
+        more = _more(max((rival.more_seeds or 0 for rival in open_ones), default=0))
+        return f"The order is not settled: the best cannot be told from {named} ({tested}: {least:.2g} or more){more}."
+    if min(len(row.top1) for row in scaled) < 2:
+        return "The order is not settled: not every candidate has two finished seeds."
+    return f"The best is ahead of every other candidate ({tested}: below {LEVEL:g})." if found else "There is no other."
 
 
-def _against(base: Row, best: Row) -> list[str]:
-    if not base.top1:
+def _more(seeds: int) -> str:
+    if not seeds:
+        return ""
+    return (
+        "; more than 100 more seeds would be needed" if seeds >= MANY_SEEDS else f"; {seeds} more seeds may settle it"
+    )
+
+
+def _against(base: Row, ranked: Sequence[Row], step: float, count: int) -> list[str]:
+    best = ranked[0]
+    if not base.top1.keys() & best.top1.keys():
         return []
-    gain = best.mean - base.mean
-    lines = [f"Over the base, at {best.candidate.macs / base.candidate.macs:.2f}x its MACs: {gain:+.2f} points."]
+    found = gain(base.top1, [row.top1 for row in ranked], step, count)
+    ratio = best.candidate.macs / base.candidate.macs
+    lines = [f"Over the base, at {ratio:.2f}x its MACs: {found.mean:+.2f} points{_certainty(found, count)}."]
     if base.objective >= best.objective:
         lines.append("By the objective the base itself is best: trained like this, no scaling is worth its MACs.")
     return lines
+
+
+def _certainty(found: Gain, count: int) -> str:
+    picked = f", the best of {count}, which flatters it" if count > 1 else ""
+    if found.p is None or found.low is None:
+        return f"{picked}; one seed says nothing of its certainty"
+    interval = f"{found.low:+.2f} to {found.high:+.2f}, corrected p {found.p:.2g}"
+    return f"{picked}; 95 % interval with that counted in: {interval}" if picked else f"; 95 % interval {interval}"
 
 
 def _missing(table: Sequence[Row], seeds: int) -> int:

@@ -27,7 +27,13 @@ from ghostlab.training.settings import Settings, parse
 __all__ = ["SOLVABLE", "Search", "Wanted", "check_settings", "families", "open_search"]
 
 SOLVABLE = ("resolution", "width")
-OWNED = {"model": "--family", "seed": "--seeds"}
+OWNED = {
+    "model": "--family",
+    "seed": "--seeds",
+    "objective.metric": "--exponent",
+    "objective.macs": "--budget",
+    "objective.exponent": "--exponent",
+}
 """Overrides of ``train.py`` that are options here."""
 SCALED = ("model.depth", "model.width", "data.image_size")
 

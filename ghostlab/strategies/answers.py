@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -20,6 +20,9 @@ class Answers(Protocol):
     """The teacher's name and top-1."""
     top1: float
 
+    def figures(self) -> dict[str, Any]:
+        """What they add to ``result.json``."""
+
     def logits(self, step: Step) -> Tensor:
         """The answers (B, classes)."""
 
@@ -35,6 +38,9 @@ class LiveAnswers:
     introduction: str
     top1: float
 
+    def figures(self) -> dict[str, Any]:
+        return {}
+
     def logits(self, step: Step) -> Tensor:
         return answers(self.teacher, step.images)
 
@@ -49,6 +55,12 @@ class CachedAnswers:
     cache: AnswerCache
     introduction: str
     top1: float
+    seconds: float | None = None
+    """What asking for the answers that the run uses took, whichever run did it; None: not known."""
+
+    def figures(self) -> dict[str, Any]:
+        """As ``Answers.figures``."""
+        return {"cache_seconds": self.seconds, "cache_folder": str(self.cache.folder)}
 
     def logits(self, step: Step) -> Tensor:
         return self.cache.logits(step.known)

@@ -138,6 +138,10 @@ class Strategy:
     staged: ClassVar[tuple[str, ...]] = ()
     """Knobs that may change in the course of a run: strengths of what is done to the training images."""
 
+    def check(self, config: Mapping[str, Any]) -> None:
+        """Raise ``UsageError`` where the rest of a run's configuration, plain values by group, gives what a knob gives
+        otherwise: no strategy takes the place of a value that was given."""
+
     def plan(self, task: Task) -> Sequence[Stage]:
         """The stages of the run, the first from epoch 0; at most one joined strategy gives them."""
         return ()

@@ -106,7 +106,8 @@ class KnowledgeDistillation(Strategy):
         }
 
     def figures(self) -> dict[str, Any]:
-        return {"teacher": self._source().introduction, "teacher_top1": self._source().top1}
+        source = self._source()
+        return {"teacher": source.introduction, "teacher_top1": source.top1, **source.figures()}
 
     def remark(self, result: Mapping[str, Any]) -> str:
         top1 = self._source().top1

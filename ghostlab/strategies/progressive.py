@@ -6,13 +6,17 @@ Tan and Le, "EfficientNetV2", https://arxiv.org/abs/2104.00298, section 4.2 and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+import torch
+from torch import nn
+
 from ghostlab.errors import UsageError
-from ghostlab.strategies.base import Stage, Strategy, Task
+from ghostlab.strategies.base import Services, Stage, Strategy, Task
 from ghostlab.strategies.checks import at_least_one, one_of, within
 
 __all__ = ["Progressive", "evenly", "one_step_ahead", "stage_sizes", "stage_starts"]
@@ -93,7 +97,7 @@ class Progressive(Strategy):
         """The stages of a run; raises ``UsageError`` for more stages than epochs and for sizes that do not fit."""
         starts, sizes = self._starts(task.epochs), self._sizes(task.image_size)
         strengths = {
-            key: self._values(knob, task.strengths[key])
+            key: self._values(knob, key, task.strengths[key])
             for knob, (key, _) in STRENGTHS.items()
             if key in task.strengths
         }
@@ -111,6 +115,22 @@ class Progressive(Strategy):
         sizes = "/".join(str(stage.image_size) for stage in self._planned)
         grown = "".join(f", {key} {first[key]:.3g} to {last[key]:.3g}" for key in first if first[key] != last[key])
         return f"{self.stages} stages ({self.schedule}) of {sizes} px from epochs {begins}{grown}"
+
+    def prepare(self, model: nn.Module, task: Task, services: Services) -> None:
+        """Show the model an image of every size but the last; ``UsageError`` names one that it cannot take."""
+        training = model.training
+        for size in dict.fromkeys(stage.image_size for stage in self._planned[:-1]):
+            try:
+                with torch.no_grad():
+                    model.eval()(torch.zeros(1, len(task.mean), size, size))
+            except (RuntimeError, ValueError, AssertionError) as error:
+                reason = str(error).strip().partition("\n")[0]
+                raise UsageError(
+                    f"strategy.progressive.size={self.size}: the model cannot take images of {size} px ({reason});"
+                    " name a larger size, or sizes that it can take as a list"
+                ) from error
+            finally:
+                model.train(training)
 
     def _listed(self, knob: str) -> list[Any]:
         """The values that a knob names, and as many as there are stages if it is a list."""
@@ -140,6 +160,8 @@ class Progressive(Strategy):
         if isinstance(self.size, list):
             if self.size[-1] != last:
                 raise UsageError(f"{key}: the last one must be data.image_size={last}")
+            if self.round_to != 1:
+                raise UsageError(f"strategy.progressive.round_to={self.round_to}: has no effect on a list, {key}")
             return self.size
         first = self.size or min(last, max(SMALLEST, int(last * FIRST_SIZE)))
         if first > last:
@@ -149,9 +171,12 @@ class Progressive(Strategy):
             raise UsageError(f"strategy.progressive.round_to={self.round_to}: makes sizes above data.image_size={last}")
         return sizes
 
-    def _values(self, knob: str, last: float) -> list[float]:
+    def _values(self, knob: str, key: str, last: float) -> list[float]:
         first = getattr(self, knob)
         if isinstance(first, list):
+            if not math.isclose(first[-1], last, abs_tol=1e-9):
+                full = key if key.startswith("model.") else f"strategy.{key}"
+                raise UsageError(f"strategy.progressive.{knob}={first}: the last one must be {full}={last:g}")
             return [float(value) for value in first]
         if first is None:
             shrinks = knob == "dropout" and self.schedule == "paper"

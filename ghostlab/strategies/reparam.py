@@ -74,7 +74,8 @@ class Reparam(Strategy):
         )
         convs = sum(isinstance(module, MultiBranchConv) for module in model.modules())
         params = sum(parameter.numel() for parameter in model.parameters())
-        kept = ", the weights kept" if init == "preserve" else ""
+        lost = ", whose pretrained weights are replaced by new ones" if task.pretrained else ""
+        kept = ", the weights kept" if init == "preserve" else lost
         self._grown = f" on {convs} convolutions, {params / 1e6:.2f} M params in training{kept}"
         return model
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -82,7 +83,8 @@ class RunCache:
                 cache = self._build(cache)
         self.services.images.replay(SEED, cache.seeds)
         kept = f"top-{cache.header.k} in {self.folder}, {cache.size / 1e6:.1f} MB"
-        return CachedAnswers(cache, f"{cache.header.teacher}; {kept}", cache.header.top1)
+        told = f"{cache.header.teacher}; {kept}"
+        return CachedAnswers(cache, told, cache.header.top1, cache.seconds_of(self.task.epochs))
 
     def _build(self, cache: AnswerCache | None) -> AnswerCache:
         live = live_answers(self.choice, self.task, self.services, self.compiled)
@@ -96,7 +98,10 @@ class RunCache:
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task("asking the teacher", total=stop, completed=cache.done)
+            began = time.perf_counter()
             for done in fill(cache, live.teacher, self.services, stop):
+                cache.add_seconds(time.perf_counter() - began)
+                began = time.perf_counter()
                 progress.update(bar, completed=done)
         return cache
 

@@ -14,7 +14,7 @@ from torch import nn
 from ghostlab.data import DataModule
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model
-from ghostlab.models.options import given
+from ghostlab.models.options import WEIGHTS, given
 from ghostlab.models.rates import DROP_PATH, DROPOUT
 from ghostlab.strategies.base import Task
 from ghostlab.training.checkpoints import Checkpoints
@@ -30,9 +30,6 @@ from ghostlab.training.stages import Stages
 from ghostlab.training.synchronised import synchronised
 
 __all__ = ["build_data", "build_model", "build_optimizer", "build_task", "build_trainer", "change_model"]
-
-WEIGHTS = ("pretrained", "checkpoint_path")
-"""Options of a model that give it weights; the second is one of timm's."""
 
 
 def build_data(settings: Settings) -> DataModule:

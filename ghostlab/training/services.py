@@ -25,6 +25,10 @@ from ghostlab.training.scores import evaluate
 __all__ = ["RunServices"]
 
 
+STUDENTS = ("data", "outputs")
+"""What a default teacher has of its student; only its batches may have another size."""
+
+
 @dataclass(frozen=True)
 class RunServices:
     """Implements ``ghostlab.strategies.base.Services`` for one run."""
@@ -68,6 +72,11 @@ def teacher_config(cfg: DictConfig) -> DictConfig:
     teacher = cfg.data.teacher
     if teacher is None:
         raise UsageError(f"strategy.kd.teacher=null: data '{cfg.data.name}' has no default teacher; name one")
+    for override in teacher.overrides:
+        if (key := override.lstrip("+").partition("=")[0]) != "data.batch_size" and key.startswith(STUDENTS):
+            raise UsageError(
+                f"data.teacher.overrides: {override} has no effect: the student's {key} is the teacher's, too"
+            )
     overrides = [f"data={cfg.data.name}", f"model={teacher.model}", *teacher.overrides]
     composed = compose(overrides)
     batch_size = composed.data.batch_size

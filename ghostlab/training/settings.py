@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.config.identity import config_hash, images, plain, run_folder, strategy_name
 from ghostlab.config.keys import check_keys
+from ghostlab.config.twice import refuse_two_values
 from ghostlab.data.config import DataConfig
 from ghostlab.errors import UsageError, unknown
 from ghostlab.strategies.base import Strategy
@@ -120,7 +121,7 @@ def parse(cfg: DictConfig) -> Settings:
     if cfg.resume not in ("auto", "never"):
         raise UsageError(f"resume={cfg.resume}: {unknown('way to resume', cfg.resume, ('auto', 'never'))}")
     _require(type(cfg.force) is bool, "force", cfg.force, "must be true or false")
-    return Settings(
+    settings = Settings(
         model=plain(cfg.model),
         data=typed(DataConfig, cfg.data, "data"),
         strategies=_strategies(cfg),
@@ -135,6 +136,10 @@ def parse(cfg: DictConfig) -> Settings:
         config_hash=config_hash(cfg),
         config=plain(cfg) | {"seed": _seed(cfg.seed)} | ({"images": content} if (content := images(cfg)) else {}),
     )
+    refuse_two_values(settings.config)
+    for strategy in settings.strategies:
+        strategy.check(settings.config)
+    return settings
 
 
 def _seed(given: object) -> int:

@@ -28,7 +28,7 @@ def config(strategy: str, seed: int = 0, model: str = "ghostnetv2", **settings: 
     """A small ``config.yaml``; ``settings`` are top-level keys, and ``knobs`` those of the strategies."""
     knobs = settings.pop("knobs", {})
     strategies = {name: KNOBS[name] | knobs.get(name, {}) for name in strategy.split("+")}
-    data = {"name": "digits", "num_classes": 10}
+    data = {"name": "digits", "num_classes": 10, "image_size": 24}
     return {"model": {"name": model}, "data": data, "strategy": strategies, "seed": seed, **settings}
 
 

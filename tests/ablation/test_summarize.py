@@ -9,6 +9,7 @@ import pytest
 from filelock import FileLock
 from pytest import approx
 
+from ghostlab.ablation.latency import network_of
 from ghostlab.ablation.summarize import summarize
 from ghostlab.ablation.summary import Line
 from ghostlab.config.identity import SCHEMA
@@ -146,7 +147,8 @@ def test_another_reference_and_direct_comparisons(tmp_path: Path) -> None:
 
 def test_a_latency_belongs_to_all_rows_with_that_network(tmp_path: Path) -> None:
     folder, _ = planned(tmp_path, TOP1, results={("ema", seed): {"macs_deploy": 3e6} for seed in range(3)})
-    (folder / "latency.json").write_text('{"1000000,2000000": {"median_ms": 4.5}}')
+    network = network_of(lines(folder)["kd"].runs[0])
+    (folder / "latency.json").write_text(json.dumps({network: {"median_ms": 4.5}, "1000000,3000000": {"median_ms": 5}}))
     assert {name: line.latency_ms for name, line in lines(folder).items()} == {"baseline": 4.5, "kd": 4.5, "ema": None}
     (folder / "latency.json").write_text("{")
     assert {line.latency_ms for line in lines(folder).values()} == {None}

@@ -9,6 +9,7 @@ import pytest
 from pytest import approx, param
 
 from ghostlab.errors import UsageError
+from ghostlab.models import create_model
 from ghostlab.strategies.base import Task
 from ghostlab.strategies.mixup import Mixup
 from ghostlab.strategies.progressive import Progressive, evenly, stage_sizes, stage_starts
@@ -105,13 +106,13 @@ def test_lists_are_a_schedule_of_ones_own() -> None:
         stages=2,
         epochs=[2, 10],
         size=[160, 300],
-        magnitude=[1, 2],
-        mixup=[0.4, 0],
-        dropout=[0, 0.5],
-        droppath=[0.1, 0.3],
+        magnitude=[1, 15],
+        mixup=[0.4, 0.2],
+        dropout=[0, 0.3],
+        droppath=[0.1, 0.2],
     )
     assert [(stage.start, stage.image_size) for stage in stages] == [(0, 160), (2, 300)]
-    assert [list(stage.strengths.values()) for stage in stages] == [[1, 0.4, 0, 0.1], [2, 0, 0.5, 0.3]]
+    assert [list(stage.strengths.values()) for stage in stages] == [[1, 0.4, 0, 0.1], [15, 0.2, 0.3, 0.2]]
 
 
 def test_small_images_begin_at_the_same_share_and_not_below_what_a_ghostnet_needs() -> None:
@@ -156,3 +157,26 @@ def test_a_strategy_in_a_stage_has_its_strength_and_is_left_out_at_zero() -> Non
 def test_what_cannot_be_is_refused(knobs: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         planned(**knobs)
+
+
+@pytest.mark.parametrize(
+    ("model", "sizes", "refused"),
+    [
+        param("vit_tiny_patch16_224", [96, 224], 96, id="a size of its own"),
+        param("test_resnet", [96, 160], None, id="any size"),
+    ],
+)
+def test_a_size_that_the_model_cannot_take_is_named_before_training(
+    model: str, sizes: list[int], refused: int | None
+) -> None:
+    strategy = Progressive(stages=2, size=sizes)
+    strategy.plan(replace(TASK, image_size=sizes[-1]))
+    built = create_model(model, num_classes=4).train()
+    if refused is None:
+        strategy.prepare(built, TASK, None)  # type: ignore[arg-type]
+    else:
+        with pytest.raises(
+            UsageError, match=rf"^strategy\.progressive\.size=\[96, 160\]: .* images of {refused} px \("
+        ):
+            strategy.prepare(built, TASK, None)  # type: ignore[arg-type]
+    assert built.training

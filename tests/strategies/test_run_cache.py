@@ -77,6 +77,24 @@ def test_a_second_run_asks_no_teacher_at_all(tmp_path: Path) -> None:
     assert second.describe().startswith("dist, alpha 0.9, tau 3; teacher a teacher: top-1 98.6; top-4 in ")
 
 
+def test_what_the_answers_cost_is_told_by_every_run_that_uses_them(tmp_path: Path) -> None:
+    first = prepare(services(tmp_path), epochs=4).figures()
+    again = prepare(services(tmp_path), epochs=1).figures()
+    assert first["cache_seconds"] > 0
+    assert again["cache_seconds"] == pytest.approx(first["cache_seconds"] / 4)
+    assert Path(first["cache_folder"]) == Path(again["cache_folder"])
+    longer = prepare(services(tmp_path), epochs=5).figures()
+    assert longer["cache_seconds"] > first["cache_seconds"]
+    assert "cache_seconds" not in prepare(services(tmp_path), cache=False).figures()
+
+
+def test_a_cache_of_an_earlier_version_has_no_time(tmp_path: Path) -> None:
+    cache = cache_of(prepare(services(tmp_path), epochs=1))
+    (cache.folder / "seconds.txt").unlink()
+    assert prepare(services(tmp_path), epochs=2).figures()["cache_seconds"] is None
+    assert not (cache.folder / "seconds.txt").exists()
+
+
 def test_a_longer_run_adds_its_epochs(tmp_path: Path) -> None:
     prepare(services(tmp_path), epochs=1)
     longer, shorter = services(tmp_path), services(tmp_path)
