@@ -125,6 +125,8 @@ def test_reparam_keeps_weights_that_are_worth_it(init: str, pretrained: bool, ke
     grown_model = strategy.change_model(model, dataclasses.replace(TASK, pretrained=pretrained))
     assert torch.allclose(grown_model(images), expected, atol=1e-6) == kept
     assert strategy.describe().endswith(", the weights kept") == kept
+    lost = pretrained and not kept
+    assert strategy.describe().endswith(", whose pretrained weights are replaced by new ones") == lost
 
 
 def test_an_unknown_init_of_reparam_names_the_nearest() -> None:

@@ -176,7 +176,7 @@ def test_a_size_that_the_model_cannot_take_is_named_before_training(
         strategy.prepare(built, TASK, None)  # type: ignore[arg-type]
     else:
         with pytest.raises(
-            UsageError, match=rf"^strategy\.progressive\.size=\[96, 160\]: .* images of {refused} px \("
+            UsageError, match=rf"^strategy\.progressive\.size=.*: .* images of {refused} px \(Input height"
         ):
             strategy.prepare(built, TASK, None)  # type: ignore[arg-type]
     assert built.training
