@@ -45,7 +45,7 @@ def trainer(trained: list[Path], failing: Callable[[Path], bool] = lambda folder
         print("epoch 1/1")
         if failing(folder):
             raise RunError("loss is not finite")
-        result = {"top1": 50.0, "seconds": 1.0, "config_hash": config_hash(cfg)}
+        result = {"top1": 50.0, "seconds": 1.0, "macs_deploy": 2e6, "config_hash": config_hash(cfg)}
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "result.json").write_text(json.dumps(result))
         return result
