@@ -1,0 +1,87 @@
+"""Training in processes of their own that need not import everything again: each is forked from one that has."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import torch
+from pytorch_lightning.utilities import rank_zero_only
+
+from ghostlab.config import compose
+from ghostlab.training.classifier import Classifier
+from ghostlab.training.run import run
+
+__all__ = ["killed_at", "side_by_side", "start"]
+
+SERVER = get_context("forkserver")
+SERVER.set_forkserver_preload([__name__])
+PATIENCE = 200
+
+
+def start(overrides: Sequence[str], printed: Path) -> BaseProcess:
+    """A process that trains what ``train.py <overrides>`` would, its output in the file ``printed``."""
+    return _started(_train, overrides, printed)
+
+
+def killed_at(step: tuple[int, int], overrides: Sequence[str], printed: Path) -> None:
+    """Train until (epoch, batch), both from 0, where SIGKILL ends the process."""
+    process = _started(_train_and_die, step, overrides, printed)
+    process.join(PATIENCE)
+    assert process.exitcode == -signal.SIGKILL, printed.read_text(encoding="utf-8")
+
+
+def side_by_side(overrides: Sequence[str], weights: Path) -> None:
+    """One run of two processes, as torchrun starts them; each leaves its last ``<weights>/<rank>.pt``."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    files = [weights / f"{rank}.txt" for rank in (0, 1)]
+    ranks = [_started(_train_as, rank, port, overrides, weights, file) for rank, file in enumerate(files)]
+    for process in ranks:
+        process.join(PATIENCE)
+    assert [process.exitcode for process in ranks] == [0, 0], "".join(f.read_text(encoding="utf-8") for f in files)
+
+
+def _started(target: object, *arguments: object) -> BaseProcess:
+    process = SERVER.Process(target=target, args=arguments)  # type: ignore[arg-type]
+    process.start()
+    return process
+
+
+def _train(overrides: Sequence[str], printed: Path) -> None:
+    file = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    torch.set_num_threads(1)
+    run(compose(overrides))
+
+
+def _train_and_die(step: tuple[int, int], overrides: Sequence[str], printed: Path) -> None:
+    original = Classifier.training_step
+
+    def training_step(self: Classifier, batch: object, index: int) -> torch.Tensor:
+        if (self.current_epoch, index) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(self, batch, index)  # type: ignore[arg-type]
+
+    Classifier.training_step = training_step  # type: ignore[method-assign, assignment]
+    _train(overrides, printed)
+
+
+def _train_as(rank: int, port: int, overrides: Sequence[str], weights: Path, printed: Path) -> None:
+    several = dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), "2") | dict.fromkeys(("RANK", "LOCAL_RANK"), str(rank))
+    one_machine = {"GROUP_WORLD_SIZE": "1", "GROUP_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    os.environ |= several | one_machine | {"TORCHELASTIC_RUN_ID": "test"}
+    rank_zero_only.rank = rank  # read from the environment when Lightning was imported
+
+    def on_fit_end(self: Classifier) -> None:
+        torch.save(self.state_dict(), weights / f"{rank}.pt")
+
+    Classifier.on_fit_end = on_fit_end  # type: ignore[method-assign]
+    _train([*overrides, "trainer.devices=2"], printed)
