@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from ghostlab.data.sampling import rank_and_world
 
@@ -98,23 +98,18 @@ def _made_of(parts: Sequence[Any], name: str) -> Any:
 def average_statistics(models: Iterable[nn.Module]) -> None:
     """Let the running statistics of batch norms be the means of those of all processes, which saw other batches.
 
-    The weights of all processes are the same at any time; these are not, and only those of one process are saved.
+    Their counts of batches become the largest, as a batch of unreadable images is left out. The weights of all
+    processes are the same at any time; these are not, and only those of one process are saved.
     """
     world = rank_and_world()[1]
     if world == 1:
         return
-    statistics = [buffer for model in models for buffer in _statistics(model)]
-    if not statistics:
-        return
-    flat = torch.cat([buffer.flatten() for buffer in statistics])
-    dist.all_reduce(flat)
-    parts = (flat / world).split([buffer.numel() for buffer in statistics])
-    torch._foreach_copy_(statistics, [part.view_as(buffer) for part, buffer in zip(parts, statistics, strict=True)])
-
-
-def _statistics(model: nn.Module) -> list[Tensor]:
-    return [
-        buffer
-        for name, buffer in model.named_buffers()
-        if name.rpartition(".")[2].startswith("running_") and buffer.is_floating_point()
-    ]
+    buffers = [named for model in models for named in model.named_buffers()]
+    statistics = [buffer for name, buffer in buffers if name.rpartition(".")[2].startswith("running_")]
+    counts = [buffer for name, buffer in buffers if name.endswith("num_batches_tracked")]
+    for tensors, of_all, number in ((statistics, dist.ReduceOp.SUM, world), (counts, dist.ReduceOp.MAX, 1)):
+        if tensors:
+            flat = torch.cat([tensor.flatten() for tensor in tensors])
+            dist.all_reduce(flat, of_all)
+            parts = (flat / number).split([tensor.numel() for tensor in tensors])
+            torch._foreach_copy_(tensors, [part.view_as(like) for part, like in zip(parts, tensors, strict=True)])

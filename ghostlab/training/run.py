@@ -203,7 +203,8 @@ def _resumable(checkpoint: Path, classifier: Classifier) -> Path:
         kept = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
         epoch = kept["epoch"] + 1
         absent = [key for key in RESUMED if key not in kept]
-        misfits = _misfits(kept["state_dict"], classifier.state_dict())
+        theirs = {**kept["state_dict"], **kept.get("state_dict_companions", {})}
+        misfits = _misfits(theirs, classifier.state_dict())
     except Exception as error:
         reason = " ".join(str(error).split())[:80]
         raise RunError(f"{checkpoint}: cannot be read ({reason}); start anew with resume=never") from error

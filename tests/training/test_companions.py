@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ghostlab.config import compose
+from ghostlab.errors import RunError
 from ghostlab.models import create_model
 from ghostlab.models.runs import open_run
 from ghostlab.training.classifier import Classifier
@@ -65,7 +66,7 @@ def test_a_resumed_run_goes_on_with_its_projections(monkeypatch: pytest.MonkeyPa
         raise KeyError("killed")
 
     monkeypatch.setattr(Checkpoints, "on_train_epoch_end", stop_after_the_first)
-    with pytest.raises(KeyError, match="killed"):
+    with pytest.raises(RunError, match="killed"):
         run(compose([*job, "outputs=other"]))
     monkeypatch.setattr(Checkpoints, "on_train_epoch_end", original)
     run(compose([*job, "outputs=other"]))

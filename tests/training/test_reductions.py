@@ -49,7 +49,7 @@ def work(rank: int, port: int, folder: Path) -> None:
     os.chdir(folder)
     with MonkeyPatch.context() as patch:
         seen = watch(patch)
-        many = photos(folder / "many", train=11, val=5, broken=1)
+        many = photos(folder / "many", train=9, val=5, broken=3)
         result = run(compose([*many, *JOB, f"trainer.devices={WORLD}", "outputs=many_runs"]))
         found = {**seen, "result": result, "first_bad": refusal(rank), "reduced": figures(rank)}
     lonely = photos(folder / "lonely", train=6, val=2)
@@ -143,7 +143,8 @@ def test_statistics_are_the_means_of_those_of_all_processes(both: list[dict[str,
     assert any(key.startswith("ema.") for key in statistics)
     assert not all(torch.equal(own[0][key], own[1][key]) for key in statistics if key.startswith("ema."))
     for key, value in merged.items():
-        expected = torch.stack([one[key] for one in own]).mean(0) if key in statistics else own[0][key]
+        values = torch.stack([one[key] for one in own])
+        expected = values.mean(0) if key in statistics else values.amax(0)
         torch.testing.assert_close(value, expected, msg=key)
 
 
@@ -184,7 +185,7 @@ def test_the_loss_is_the_mean_over_the_steps_of_all_processes(launched: tuple[Pa
 def test_the_result_is_that_of_both(both: list[dict[str, Any]]) -> None:
     results = [{key: value for key, value in seen["result"].items() if key != "remarks"} for seen in both]
     assert all(result == results[0] for result in results)
-    assert results[0]["skipped_images"] == 1
+    assert results[0]["skipped_images"] == 3
     assert results[0]["device"] == f"{WORLD} x cpu, {torch.get_num_threads()} threads"
 
 

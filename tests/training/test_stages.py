@@ -149,7 +149,7 @@ def test_a_run_killed_within_a_stage_ends_with_the_same_weights(whole: Path, mon
 
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "on_train_epoch_end", killed)
-        with pytest.raises(KeyError, match="killed"):
+        with pytest.raises(RunError, match="killed"):
             train("data.workers=2")
     train("data.workers=2")
     check_same_weights(whole, Path("outputs"))
