@@ -171,8 +171,11 @@ def test_a_teacher_below_its_student_is_remarked_upon(a_teacher: None) -> None:
     assert strategy.remark({"top1": 99.0}).startswith("kd: the teacher's top-1 98.6 is below the student's 99.0")
 
 
-def test_without_a_teacher_the_data_sets_default_one_is_used(monkeypatch: pytest.MonkeyPatch, a_teacher: None) -> None:
-    opened = []
+def test_without_a_teacher_the_data_sets_default_one_is_used(
+    monkeypatch: pytest.MonkeyPatch, a_teacher: None, tmp_path: Path
+) -> None:
+    opened, checkpoint = [], tmp_path / "x.pth"
+    checkpoint.touch()
 
     def open_teacher(source: Path, num_classes: int, teacher_model: str | None) -> nn.Module:
         opened.append((source, num_classes, teacher_model))
@@ -181,8 +184,9 @@ def test_without_a_teacher_the_data_sets_default_one_is_used(monkeypatch: pytest
     monkeypatch.setattr(choice, "open_teacher", open_teacher)
     services = FakeServices(teacher=Path("kept/here"))
     KnowledgeDistillation().prepare(TinyNet(), TASK, services)
-    KnowledgeDistillation(teacher=[None, "x"], teacher_model=[None, "resnet18"]).prepare(TinyNet(), TASK, services)
-    assert opened == [(Path("kept/here"), 4, None), (Path("kept/here"), 4, None), ("x", 4, "resnet18")]
+    several = KnowledgeDistillation(teacher=[None, str(checkpoint)], teacher_model=[None, "resnet18"])
+    several.prepare(TinyNet(), TASK, services)
+    assert opened == [(Path("kept/here"), 4, None), (Path("kept/here"), 4, None), (str(checkpoint), 4, "resnet18")]
 
 
 def test_a_step_before_prepare_is_a_mistake_of_the_caller() -> None:
