@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import nn
 
 from ghostlab.data.sampling import rank_and_world
+from ghostlab.private_apis import foreach_copy_
 
 __all__ = ["LOSS_TERM", "REDUCTIONS", "Mean", "average_statistics", "gathered", "most", "reduced"]
 
@@ -112,4 +113,4 @@ def average_statistics(models: Iterable[nn.Module]) -> None:
             flat = torch.cat([tensor.flatten() for tensor in tensors])
             dist.all_reduce(flat, of_all)
             parts = (flat / number).split([tensor.numel() for tensor in tensors])
-            torch._foreach_copy_(tensors, [part.view_as(like) for part, like in zip(parts, tensors, strict=True)])
+            foreach_copy_(tensors, [part.view_as(like) for part, like in zip(parts, tensors, strict=True)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ghostlab.errors import UsageError
 
@@ -25,4 +24,4 @@ def synchronised(model: nn.Module) -> nn.Module:
 
 
 def _is_unknown(module: nn.Module) -> bool:
-    return isinstance(module, _BatchNorm) and type(module) not in CONVERTIBLE
+    return isinstance(module, CONVERTIBLE) and type(module) not in CONVERTIBLE

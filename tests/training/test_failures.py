@@ -143,7 +143,7 @@ def test_an_error_of_the_system_is_one_line(call: Command, tmp_path: Path) -> No
     (settings.parse(compose(QUICK)).folder / "metrics.csv").mkdir(parents=True)
     done = call("train.py", *QUICK)
     assert done.returncode == 1
-    assert re.fullmatch(r"\[Errno \d+\] .*metrics.csv'; details: outputs/.*/log.txt\n", done.stderr)
+    assert re.fullmatch(r"outputs/.*/metrics.csv: cannot be written: .*; details: outputs/.*/log.txt\n", done.stderr)
     assert not list(tmp_path.rglob("result.json"))
 
 
