@@ -13,7 +13,7 @@ from PIL import Image
 from pytest import param
 
 from ghostlab.data import DataConfig
-from ghostlab.data.transforms import eval_transform
+from ghostlab.data.transforms import Chain, eval_transform
 from ghostlab.deploy.cam import explain
 from ghostlab.deploy.cam_figure import Panel, check_format, draw
 from ghostlab.deploy.cam_runs import panels
@@ -58,7 +58,7 @@ def test_the_image_goes_through_the_runs_own_preprocessing(run: Path, picture: P
     seen = transform(Image.open(picture))
     [[_, panel]] = panels([picture], [run], "River", "auto")
     np.testing.assert_allclose(panel.heat, explain(model, seen, 1).heat(64, 64).numpy())
-    pixels = transform.transforms[1](transform.transforms[0](Image.open(picture)))  # the crop, not yet normalised
+    pixels = Chain(*transform.transforms[:-1])(Image.open(picture))  # the crop, not yet normalised
     np.testing.assert_allclose(panel.image, np.asarray(pixels) / 255, atol=1e-6)
 
 
@@ -94,7 +94,7 @@ def test_rows_are_images_and_columns_are_runs(run: Path, picture: Path, tmp_path
     assert "Grad-CAM" in rows[0][2].title
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
 def test_images_of_any_mode_are_taken(run: Path, tmp_path: Path, mode: str) -> None:
     file = tmp_path / "image.tif"
     Image.new(mode, (40, 40)).save(file)
