@@ -33,7 +33,7 @@ def test_a_larger_model_takes_longer() -> None:
 
 
 def test_a_process_that_dies_is_named() -> None:
-    with pytest.raises(RunError, match="bad: its process died"):
+    with pytest.raises(RunError, match="bad: its process ended with exit code"):
         contest([Contestant("bad", broken)], Setting(batch=2, image_size=8, device="cpu", threads=1), rounds=1)
 
 
