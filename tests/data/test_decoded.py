@@ -137,9 +137,10 @@ def test_what_a_killed_process_left_is_removed(source: FileSource, tmp_path: Pat
 def files_at_once(count: int) -> Iterator[None]:
     """This process may open so many more files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = os.dup(0)
-    os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free + count, hard))
+    free = [os.dup(0) for _ in range(count + 1)]  # numbers are taken from the lowest on, and may have gaps
+    for number in free:
+        os.close(number)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[-1], hard))
     try:
         yield
     finally:
