@@ -139,9 +139,8 @@ def _ready(found: Folded) -> Ready:
     load = time.perf_counter() - began
     try:
         counts = count(model, image_size)
-    except (AssertionError, RuntimeError, ValueError) as error:
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"--image-size {image_size}: {found.name} does not take it: {cause}") from error
+    except UsageError as error:
+        raise UsageError(f"--image-size {image_size}: {found.name}: {error}") from error
     return Ready(call, form if leaner is model else "lean", image_size, counts.params, counts.macs, load)
 
 

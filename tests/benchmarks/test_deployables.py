@@ -97,7 +97,8 @@ def test_what_is_neither_a_model_nor_a_run_is_refused(given: str, line: str) -> 
 
 
 def test_a_size_that_the_model_does_not_take_is_refused() -> None:
-    with pytest.raises(UsageError, match="--image-size 100: test_vit does not take it: Input height"):
+    line = "--image-size 100: test_vit: VisionTransformer takes no images of 100 x 100 px: Input height"
+    with pytest.raises(UsageError, match=line):
         deployable("test_vit", image_size=100).prepare()
     with pytest.raises(UsageError, match="--image-size 0: must be at least 1"):
         deployable("test_vit", image_size=0)
