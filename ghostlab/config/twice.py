@@ -11,6 +11,11 @@ from ghostlab.errors import UsageError
 __all__ = ["Passed", "passed_over", "refuse_two_values"]
 
 Config = Mapping[str, Any]
+DECIDED: dict[str, tuple[Any, str]] = {
+    "layout": ("training", "a run trains in that layout, and tools/fuse.py makes the other"),
+    "features_only": (False, "a run needs logits"),
+}
+"""Options of ``create_model`` that a run decides itself: the value they may have, and why."""
 
 
 class Passed(NamedTuple):
@@ -22,7 +27,10 @@ class Passed(NamedTuple):
 
 
 def refuse_two_values(config: Config) -> None:
-    """``UsageError`` for the first key of a plain, composed configuration that another one passes over."""
+    """``UsageError`` for the first key of a plain, composed configuration that another one passes over, or the run."""
+    for option, (allowed, reason) in DECIDED.items():
+        if config["model"].get(option, allowed) != allowed:
+            raise UsageError(f"model.{option}={config['model'][option]}: {reason}; leave it out")
     for key, value, other in passed_over(config):
         raise UsageError(f"{key}={value}: has no effect, as {other}; give one of the two")
 

@@ -16,23 +16,9 @@ from ghostlab.strategies.base import Task
 from ghostlab.training.settings import Settings
 from ghostlab.training.stages import Stages
 
-__all__ = ["check_fit", "check_options"]
+__all__ = ["check_fit"]
 
 COLOURS = 3
-FIXED: dict[str, tuple[Any, str]] = {
-    "num_classes": (None, "a run has the classes of its data"),
-    "in_chans": (COLOURS, "images have 3 channels"),
-    "layout": ("training", "a run trains in that layout, and tools/fuse.py makes the other"),
-    "features_only": (False, "a run needs logits"),
-}
-"""Options of ``create_model`` that a run decides itself: the value they may have, and why."""
-
-
-def check_options(options: Mapping[str, Any]) -> None:
-    """Raise ``UsageError`` for an option of the model that is not a run's to choose."""
-    for key, (allowed, reason) in FIXED.items():
-        if key in options and options[key] != allowed:
-            raise UsageError(f"model.{key}={options[key]}: {reason}; leave it out")
 
 
 def check_fit(model: nn.Module, settings: Settings, task: Task) -> None:

@@ -40,7 +40,7 @@ from ghostlab.training.changed import refuse_other_images, say_what_changed
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.failures import logged
-from ghostlab.training.fitting import check_fit, check_options
+from ghostlab.training.fitting import check_fit
 from ghostlab.training.history import History
 from ghostlab.training.images import RunImages
 from ghostlab.training.leak import Images
@@ -129,7 +129,6 @@ def _prepare(settings: Settings, cfg: DictConfig) -> _Parts:
     checkpoints = Checkpoints(settings.folder / "checkpoints")
     trainer = build_trainer(settings, history, checkpoints)
     task, services = _services(settings, cfg, trainer)
-    check_options(settings.model)
     model = build_model(settings, task)
     check_fit(model, settings, task)
     began = start(model, settings, services.data, services.known)

@@ -228,6 +228,16 @@ def test_a_key_that_another_one_passes_over_is_refused(overrides: tuple[str, ...
             settings_of(*overrides)
 
 
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [("layout=deployed", "a run trains in that layout"), ("features_only=true", "a run needs logits")],
+)
+def test_what_a_run_decides_itself_is_refused(option: str, reason: str) -> None:
+    key = option.partition("=")[0]
+    with pytest.raises(UsageError, match=f"^model.{key}=.*: {reason}"):
+        settings_of(f"+model.{option}")
+
+
 EXPERIMENTS = sorted(file.stem for file in (Path(__file__).parents[2] / "conf/experiment").glob("*.yaml"))
 
 

@@ -17,7 +17,7 @@ from ghostlab.models.options import given
 from ghostlab.models.runs import open_run
 from ghostlab.reparam.trace import default_input
 from ghostlab.strategies.base import Task
-from ghostlab.training.fitting import check_fit, check_options
+from ghostlab.training.fitting import check_fit
 from ghostlab.training.settings import Settings, parse
 from tests.conftest import Command
 
@@ -114,21 +114,6 @@ def test_the_ways_out_are_ways_out(case: str) -> None:
 )
 def test_nothing_is_said_where_nothing_is_wrong(model: str, overrides: list[str]) -> None:
     assert refusal(model, *overrides) == ""
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"num_classes": 5}, "model.num_classes=5: a run has the classes of its data"),
-        ({"in_chans": 1}, "model.in_chans=1: images have 3 channels"),
-        ({"layout": "deployed"}, "model.layout=deployed: a run trains in that layout"),
-        ({"features_only": True}, "model.features_only=True: a run needs logits"),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)
-def test_what_a_run_decides_itself(options: dict[str, object], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        check_options(options)
 
 
 def test_what_is_not_logits_is_refused() -> None:
