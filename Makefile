@@ -7,6 +7,9 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 
+# Tests start hundreds of processes, each of which would compile torch, timm and Lightning anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: train test test-litert test-sanitized mutations setup clean
 
 train: $(VENV)/.train

@@ -47,15 +47,20 @@ def guarded(run: Callable[[], object]) -> int:
     try:
         run()
     except KeyboardInterrupt as error:
-        print(str(error) or "interrupted", file=sys.stderr)
+        _say(str(error) or "interrupted")
         return 1
     except Exception as error:
         code = exit_code(error)
         if code is None or os.environ.get(FULL_ERROR) == "1":
             raise
-        print(one_line(error), file=sys.stderr)
+        _say(one_line(error))
         return code
     return 0
+
+
+def _say(line: str) -> None:
+    """At one go, since processes that train together write to one stderr."""
+    sys.stderr.write(f"{line}\n")
 
 
 def _take_any_character() -> None:

@@ -22,21 +22,17 @@ MANY = 32
 
 def main(source: str, given: list[str], top: int, out: Path | None) -> None:
     """Print the classes of all images that can be read, and write them to ``out``; ``RunError`` if some cannot."""
-    from rich.console import Console
-    from rich.progress import track
-
     from ghostlab.data.left_out import CLOSED, LeftOut
     from ghostlab.deploy.predict import find_images, open_classifier
+    from ghostlab.terminal import tracked
 
     if top < 1:
         raise UsageError(f"--top {top}: must be at least 1")
     left_out = LeftOut()
     images, empty = find_images(given, left_out)
     classifier = open_classifier(source)
-    screen = Console(stderr=True)
     answers = classifier.predict(images, top)
-    told = track(answers, "images", len(images), console=screen, transient=True, disable=len(images) < MANY)
-    predictions = [*told, *empty]
+    predictions = [*(tracked(answers, "images", len(images)) if len(images) >= MANY else answers), *empty]
     show(predictions)
     if out:
         write_json(out, classifier, predictions)

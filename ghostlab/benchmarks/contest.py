@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 
 from ghostlab.benchmarks.turns import Answer, Seat
 from ghostlab.errors import UsageError
+from ghostlab.terminal import tracked
 
 __all__ = ["Contestant", "Measured", "Setting", "contest"]
 
@@ -76,7 +75,7 @@ def contest(contestants: Sequence[Contestant], setting: Setting, rounds: int) ->
         for one in contestants:
             seats.append(stack.enter_context(Seat(one.name, functools.partial(_prepare, one, setting))))
             seats[-1].wait()  # built and warmed up, so that no other measures its noise
-        for _ in track(range(rounds), f"{len(contestants)} models", console=Console(stderr=True)):
+        for _ in tracked(range(rounds), f"{len(contestants)} models"):
             for seat in seats:
                 seconds[seat.name].append(seat.ask("step"))
         memory: dict[str, float] = {seat.name: seat.ask("memory") for seat in seats}

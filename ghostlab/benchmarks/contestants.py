@@ -6,13 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
 from ghostlab.benchmarks.deployables import EAGER, Deployable, deployable, find_folded
 from ghostlab.benchmarks.exported import export, file_deployable
 from ghostlab.deploy.export.formats import FORMATS, is_exported
 from ghostlab.errors import UsageError, unknown
+from ghostlab.terminal import tracked
 
 __all__ = ["contestants", "cores"]
 
@@ -32,7 +30,7 @@ def contestants(
     exports = [pair for pair in wanted if pair[1] != EAGER]
     found = {pair[0]: find_folded(pair[0], image_size) for pair in exports}
     made: dict[tuple[str, str], Deployable] = {}
-    for k, pair in enumerate(track(exports, "exporting", console=Console(stderr=True), disable=not exports)):
+    for k, pair in enumerate(tracked(exports, "exporting")):
         made[pair] = export(found[pair[0]], pair[1], folder / str(k))
     made |= {(name, EAGER): deployable(name, image_size) for name, runtime in wanted if runtime == EAGER}
     return [one for name in names for one in ([files[name]] if name in files else [made[name, r] for r in runtimes])]

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from ghostlab.benchmarks.commands import command, trained
 from ghostlab.files import write_text
+from ghostlab.terminal import tracked
 
 __all__ = ["distill"]
 
@@ -44,7 +44,7 @@ def distill(repeats: int, overrides: list[str]) -> None:
         start = time.perf_counter()
         command("tools/distill_cache.py", "build", *WAYS["cached teacher"], *of_kd, *everywhere)
         build = time.perf_counter() - start
-        for job in track(range(repeats * len(WAYS)), "benchmark", console=Console(stderr=True)):
+        for job in tracked(range(repeats * len(WAYS)), "benchmark"):
             seed, way = job // len(WAYS), list(WAYS)[job % len(WAYS)]
             knobs = of_kd if "strategy=kd" in WAYS[way] else []
             runs[way].append(measure([*WAYS[way], *knobs, *everywhere, f"seed={seed}"]))

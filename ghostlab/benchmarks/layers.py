@@ -10,14 +10,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 
 from ghostlab.benchmarks.contest import Setting
 from ghostlab.reparam import MultiBranchConv
 from ghostlab.reparam.norms import batch_norm_like
 from ghostlab.reparam.online import path_of
+from ghostlab.terminal import tracked
 
 __all__ = ["LayerCost", "layer_costs"]
 
@@ -43,7 +42,7 @@ def layer_costs(grown: nn.Module, setting: Setting, rounds: int) -> list[LayerCo
     distinct = {_name(site, x): (site, x) for site, x in inputs}
     measured = [
         _cost(name, shapes[name], site, x, setting, rounds)
-        for name, (site, x) in track(distinct.items(), "layer shapes", console=Console(stderr=True))
+        for name, (site, x) in tracked(distinct.items(), "layer shapes")
     ]
     return sorted(measured, key=lambda cost: -cost.plain_ms * cost.sites)
 

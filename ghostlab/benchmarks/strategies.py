@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from ghostlab.benchmarks.commands import trained
 from ghostlab.files import write_text
+from ghostlab.terminal import tracked
 
 __all__ = ["strategies"]
 
@@ -33,7 +33,7 @@ def strategies(names: list[str], repeats: int, overrides: list[str]) -> None:
     """
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
-        for job in track(range(repeats * len(names)), "benchmark", console=Console(stderr=True)):
+        for job in tracked(range(repeats * len(names)), "benchmark"):
             seed, name = job // len(names), names[job % len(names)]
             measured[name].append(one_run(name, seed, Path(folder), overrides))
     table: list[dict[str, Any]] = [

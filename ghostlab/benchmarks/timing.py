@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from ghostlab.benchmarks.deployables import EAGER, Deployable, Ready
 from ghostlab.benchmarks.turns import Answer, Seat
 from ghostlab.deploy.export.formats import FORMATS
 from ghostlab.errors import UsageError
+from ghostlab.terminal import tracked
 
 __all__ = ["WARM_UP", "Conditions", "Row", "Times", "measure"]
 
@@ -85,7 +84,7 @@ def measure(contestants: Sequence[Deployable], conditions: Conditions) -> list[R
             seat.wait()  # they import side by side
         facts = [seat.ask("first call") for seat in seats]
         turns: list[list[list[float]]] = [[] for _ in seats]
-        for _ in track(range(conditions.rounds), f"{len(seats)} contestants", console=Console(stderr=True)):
+        for _ in tracked(range(conditions.rounds), f"{len(seats)} contestants"):
             for seat, seconds in zip(seats, turns, strict=True):
                 seconds.append(seat.ask("turn"))
     return [

@@ -9,15 +9,15 @@ import time
 import zipfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 
 from ghostlab.files import cache_folder, write_file
+from ghostlab.terminal import tracked
 
 __all__ = ["content_hash", "content_hashes"]
 
@@ -105,15 +105,9 @@ def _through(file: Path, paths: Sequence[str], names: Sequence[bytes], states: S
 def _hashed(paths: Sequence[str]) -> Iterable[tuple[int, bool]]:
     """The hash of each file and whether it could be read, by several threads."""
     parts = [paths[start : start + PART] for start in range(0, len(paths), PART)]
-    screen = Console(stderr=True)
-    with (
-        Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress,
-        ThreadPoolExecutor(THREADS) as threads,
-    ):
-        bar = progress.add_task("reading the images' contents once", total=len(parts))
-        for part in threads.map(lambda part: [*map(_hash, part)], parts):
-            yield from part
-            progress.advance(bar)
+    with ThreadPoolExecutor(THREADS) as threads:
+        hashed = threads.map(lambda part: [*map(_hash, part)], parts)
+        yield from chain.from_iterable(tracked(hashed, "reading the images' contents once", len(parts)))
 
 
 def _hash(path: str) -> tuple[int, bool]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -19,13 +20,12 @@ import PIL
 from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
-from rich.progress import Progress
 
 from ghostlab.data.digest import digest
 from ghostlab.data.sources import FileSource, Source, UnreadableError, read_image
 from ghostlab.errors import RunError
 from ghostlab.files import write_file, write_text
+from ghostlab.terminal import tracked
 
 if TYPE_CHECKING:
     from ghostlab.data.config import DataConfig
@@ -220,16 +220,9 @@ def _write(paths: Sequence[str], out: BinaryIO) -> Iterator[_Entry]:
 
 def _images(paths: Sequence[str]) -> Iterator[Image.Image | UnreadableError]:
     """All images in order, decoded by several threads, a part at a time so that few are in memory."""
-    screen = Console(stderr=True)
-    with (
-        Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress,
-        ThreadPoolExecutor(os.cpu_count()) as threads,
-    ):
-        bar = progress.add_task("decoding the images once", total=len(paths))
-        for start in range(0, len(paths), CHUNK):
-            for image in threads.map(_readable, paths[start : start + CHUNK]):
-                yield image
-                progress.advance(bar)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        chunks = (threads.map(_readable, paths[start : start + CHUNK]) for start in range(0, len(paths), CHUNK))
+        yield from tracked(chain.from_iterable(chunks), "decoding the images once", len(paths))
 
 
 def _readable(path: str) -> Any:

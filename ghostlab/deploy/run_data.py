@@ -17,6 +17,9 @@ from ghostlab.training.settings import typed
 
 __all__ = ["RunData", "data_module"]
 
+NEEDED = ("name", "image_size", "mean", "std")
+"""What no default value may stand for."""
+
 
 class RunData(DataModule):
     """The data of a ``run`` as it is now, of which nothing is downloaded, and nothing kept.
@@ -48,7 +51,11 @@ def data_module(node: Mapping[str, Any], run: Path | None = None) -> RunData:
 
     Raises ``RunError`` for a node that this version cannot read.
     """
+    file = run / "config.yaml" if run else "the data of the run"
+    for key in NEEDED:
+        if key not in node:
+            raise RunError(f"{file}: no data.{key}")
     try:
         return RunData(node, run)
     except UsageError as error:  # of a file, not of the command line
-        raise RunError(f"{run / 'config.yaml' if run else 'the data of the run'}: {error}") from error
+        raise RunError(f"{file}: {error}") from error

@@ -74,13 +74,14 @@ def open_run(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     if not checkpoint.is_file():
         raise RunError(f"{run}: no checkpoints/last.ckpt, its first epoch is not finished")
     config = read_config(run)
-    if far := unfinished(run):
-        logger.warning("%s is not finished (%s): its weights are those of now", run, far)
     try:
         model = create_model(**_options(config))
     except UsageError as error:  # of this version's, not of the command line
         raise RunError(f"{run / 'config.yaml'}: model.{error}") from error
-    return load_weights(model, checkpoint).eval(), config
+    load_weights(model, checkpoint)
+    if far := unfinished(run):
+        logger.warning("%s is not finished (%s): its weights are those of now", run, far)
+    return model.eval(), config
 
 
 def _options(config: dict[str, Any]) -> dict[str, Any]:

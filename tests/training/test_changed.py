@@ -118,3 +118,23 @@ def test_a_set_that_was_replaced_in_place_is_not_gone_on_with(call: Command) -> 
         f"data=digits: {told} since {result.parent} began, which cannot go on; resume=never begins anew\n"
     )
     assert call("train.py", *job, "resume=never").returncode == 0
+
+
+def test_what_changed_is_said_where_a_run_is_scored(place: Path, call: Command) -> None:
+    Path("photos/val/cat/0.png").unlink()
+    fused = call("tools/fuse.py", str(place))
+    assert (
+        f"images    1 of 8 validation images gone since {place.resolve()} was trained (data.root=photos)"
+        in fused.stdout
+    )
+    assert "on 7 images" in fused.stdout
+
+
+def test_other_classes_are_not_scored_by_their_numbers(place: Path, call: Command) -> None:
+    (place / "result.json").unlink()
+    for half in ("train", "val"):
+        Path("photos", half, "dog").rename(Path("photos", half, "ant"))
+    fused = call("tools/fuse.py", str(place))
+    told = "class 'ant' new, class 'dog' gone since the run was trained"
+    assert f"top-1 not measured: data.root=photos: {told}\n" in fused.stdout
+    assert f"{place.resolve()} is not finished (1 of 1 epochs): its weights are those of now\n" in fused.stderr

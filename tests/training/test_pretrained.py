@@ -96,7 +96,6 @@ def test_a_run_that_learns_nothing_ends_where_the_weights_are(
     [
         param("model.width=0", r"^model\.width=0: must be above 0", id="width"),
         param("model.stem_stride=3", r"^model\.stem_stride=3: must be 1 or 2", id="stem"),
-        param("+model.layout=deploy", r"^model\.layout=deploy: no layout 'deploy'; did you mean", id="layout"),
     ],
 )
 def test_a_wrong_option_of_a_model_is_named_as_in_the_configuration(wrong: str, message: str) -> None:

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 
 from ghostlab.data import DataModule
 from ghostlab.deploy.network import Network
 from ghostlab.deploy.run_data import data_module
 from ghostlab.errors import GhostlabError
+from ghostlab.terminal import tracked
 
 __all__ = ["TOLERANCE", "Comparison", "Reference", "validation_data"]
 
@@ -94,8 +93,6 @@ def _percent(hits: Tensor) -> float:
 
 def _batches(data: DataModule, name: str) -> Iterator[tuple[Tensor, Tensor]]:
     loader = data.val_dataloader()
-    screen = Console(stderr=True)
-    told = f"{name} on the validation set"
-    for batch in track(loader, told, len(loader), console=screen, transient=True, disable=not screen.is_terminal):
+    for batch in tracked(loader, f"{name} on the validation set", len(loader)):
         if len(batch.targets):  # none where nothing of it could be read
             yield batch.images, batch.targets

@@ -23,6 +23,7 @@ from ghostlab.errors import GhostlabError, RunError, UsageError, unknown
 from ghostlab.files import require_writable, write_text, writing
 from ghostlab.models import count
 from ghostlab.models.runs import find_run, open_run, read_config
+from ghostlab.training.result_file import is_number
 from ghostlab.training.scores import evaluate
 from ghostlab.training.transfer import some_images
 
@@ -33,6 +34,9 @@ TOLERANCE = 1e-4
 
 FLIPS = 1e-3
 """Share of the validation images whose answer rounding may change; one image in any case."""
+
+TOLD = ("top1", "top5", "epochs", "seed", "params_train", "params_deploy", "macs_deploy")
+"""Figures of a result that the card tells."""
 
 
 @dataclass(frozen=True)
@@ -137,12 +141,16 @@ def _result(run: Path) -> dict[str, Any]:
     file = run / "result.json"
     try:
         result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        _ = result["top1"], result["top5"], result["params_deploy"], result["config_hash"]
-        return result
+        numbers = {key: result[key] for key in TOLD} | {key: result.get(key) or 0 for key in ("top1_ema", "top1_raw")}
+        wrong = next((key for key, value in numbers.items() if not is_number(value)), None)
+        _ = result["config_hash"], result["strategy"]
     except FileNotFoundError as error:
         raise RunError(f"{run}: the run is not finished, it has no result.json") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{file}: not what training wrote ({type(error).__name__}: {error})") from error
+    if wrong:
+        raise RunError(f"{file}: not what training wrote ({wrong}: {result[wrong]})")
+    return result
 
 
 def _is_there(data: DataModule) -> bool:
