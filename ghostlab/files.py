@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from safetensors import SafetensorError
 
@@ -74,7 +75,7 @@ def require_writable(folder: Path) -> None:
 
 
 def _filled(path: Path, write: Write, stack: ExitStack) -> Path:
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{uuid4().hex[:8]}{path.suffix}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         stack.callback(temporary.unlink, missing_ok=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
@@ -30,6 +32,19 @@ def test_what_a_library_says_about_a_full_disk_is_said_of_the_file(disk: Disk) -
         write_file(small / "x.safetensors", lambda path: save_file({"x": torch.zeros(2**16)}, path))
     assert caught.value.__cause__ is not None and "\n" not in str(caught.value)
     assert list(small.iterdir()) == []
+
+
+def test_several_threads_may_write_one_file(tmp_path: Path) -> None:
+    both = Barrier(2)
+
+    def fill(path: Path) -> None:
+        both.wait(10)
+        path.write_text("text")
+        both.wait(10)
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda _: write_file(tmp_path / "a", fill), range(2)))
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["text"]
 
 
 def test_it_is_a_known_failure_and_an_error_of_the_system(tmp_path: Path) -> None:

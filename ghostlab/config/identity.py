@@ -130,6 +130,9 @@ def values(cfg: Config) -> dict[str, Any]:
     own = defaults | _kept(cfg)
     if own.get("data.test_size") is None:
         own["data.test_size"] = own.get("data.image_size")
+    match own.get("strategy.kd.teacher"):
+        case [teacher]:
+            own["strategy.kd.teacher"] = teacher
     unused = tuple(_unused(own))
     return defaults | {key: value for key, value in own.items() if not key.startswith(unused)}
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ghostlab.errors import UsageError
+from ghostlab.errors import RunError, UsageError
 from ghostlab.strategies.checks import one_of, within
+from ghostlab.training.result_file import is_number
 
 __all__ = ["Objective", "tradeoff"]
 
@@ -34,11 +35,14 @@ class Objective:
             raise UsageError("objective.macs=null: objective.metric=tradeoff needs a target, as in objective.macs=3e8")
 
     def value(self, result: Mapping[str, Any]) -> float:
-        """Of a run's ``result.json``, in percent: larger is better."""
+        """Of a run's ``result.json``, in percent: larger is better. Raises ``RunError`` for one without the figure."""
         if self.metric == "top1":
             return float(result["top1"])
         assert self.macs is not None
-        return tradeoff(result["top1"], result["macs_deploy"], self.macs, self.exponent)
+        macs: Any = result.get("macs_deploy")
+        if not is_number(macs):
+            raise RunError(f"objective.metric=tradeoff: macs_deploy={macs} in the result; force=true trains it anew")
+        return tradeoff(result["top1"], macs, self.macs, self.exponent)
 
 
 def tradeoff(accuracy: float, macs: float, target: float, exponent: float = -0.07) -> float:

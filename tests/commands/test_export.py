@@ -55,7 +55,12 @@ def test_a_run_is_exported_with_its_accuracy_in_float32_and_int8(call: Command, 
     assert 90 < int8["int8"]["same_class"] <= 100
     assert int8["int8"]["trials"][-1]["kept"] <= len(int8["int8"]["sqnr_db"]) == 16
     assert int8["bytes"] < 0.6 * found["onnx"]["bytes"]
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"model.onnx", "model.int8.onnx", "export.json"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        "model.onnx",
+        "model.int8.onnx",
+        "export.json",
+        ".lock",
+    }
     description = Onnx().describe(tmp_path / "out/model.int8.onnx")
     assert description == open_network(trained).description
     assert description.class_names == tuple(map(str, range(10)))
@@ -133,7 +138,7 @@ def test_what_can_be_written_is_written_and_the_rest_is_named(call: Command, tra
     missing, failed = done.stderr.splitlines()
     assert missing.startswith("--to litert: litert_torch, ai_edge_litert are not installed; pip install")
     assert failed == "not exported: litert"
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"model.pt2", "export.json"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"model.pt2", "export.json", ".lock"}
 
 
 def test_a_truncated_fused_file_is_named(call: Command, trained: Path, tmp_path: Path) -> None:

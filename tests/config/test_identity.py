@@ -136,6 +136,11 @@ def test_the_default_teacher_counts_where_it_teaches() -> None:
     assert config_hash(changed(several | other, "strategy=kd")) != config_hash(changed(several, "strategy=kd"))
 
 
+def test_one_teacher_is_one_in_a_list_or_not() -> None:
+    listed = [changed({"strategy.kd.teacher": teacher}, "strategy=kd") for teacher in ("resnet18", ["resnet18"])]
+    assert len({*map(config_hash, listed)}) == 1
+
+
 def test_a_models_own_image_sizes_are_the_default_ones() -> None:
     given = ("data=imagenet", "data.root=null", "model=efficientnetv2_s")
     sizes = {"data.image_size": 300, "data.test_size": 384}

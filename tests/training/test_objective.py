@@ -8,7 +8,7 @@ import pytest
 from pytest import approx, param
 
 from ghostlab.config import compose
-from ghostlab.errors import UsageError
+from ghostlab.errors import RunError, UsageError
 from ghostlab.training.objective import tradeoff
 from ghostlab.training.settings import parse
 from tests.conftest import Command
@@ -35,6 +35,12 @@ def test_the_tradeoff_is_that_of_the_papers() -> None:
 )
 def test_a_run_is_worth_its_objective(overrides: list[str], value: float) -> None:
     assert parse(compose(overrides)).objective.value(RESULT) == approx(value)
+
+
+def test_a_result_without_the_figure_is_said() -> None:
+    objective = parse(compose(["objective.metric=tradeoff", "objective.macs=400e6"])).objective
+    with pytest.raises(RunError, match=r"^objective\.metric=tradeoff: macs_deploy=None in the result"):
+        objective.value({"top1": 80.0})
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from ghostlab.deploy.export.check import Comparison
 from ghostlab.deploy.export.format import Format
 from ghostlab.errors import GhostlabError, WriteError
@@ -73,7 +75,7 @@ class Place:
             remark=remark,
             int8=int8,
         )
-        with writing(self.out):
+        with writing(self.out), FileLock(self.out / ".lock"):  # two exports at once would each lose the other's note
             note = self.path.with_name(REPORT)
             note.write_text(_noted(self.out, written), encoding="utf-8")  # before anything moves, which needs no room
             for part in parts:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from torch import nn
 from ghostlab.deploy.export.check import Reference
 from ghostlab.deploy.export.export import Int8, export, export_int8
 from ghostlab.deploy.export.format import Format, Runner
+from ghostlab.deploy.export.place import aside
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import RunError, UsageError
 
@@ -66,7 +69,7 @@ def network() -> Network:
 
 def test_what_agrees_is_put_in_its_place_and_noted(network: Network, tmp_path: Path) -> None:
     written = export(Pretended(), network, Reference(network, None), tmp_path / "out")
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"model.one", "model.two", "export.json"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"model.one", "model.two", "export.json", ".lock"}
     noted = json.loads((tmp_path / "out/export.json").read_text())["formats"]["pretended"]
     assert noted["file"] == written.file == "model.one"
     assert noted["bytes"] == sum((tmp_path / "out" / f"model{suffix}").stat().st_size for suffix in Pretended.files)
@@ -122,3 +125,19 @@ def test_what_is_not_installed_is_named_with_what_installs_it(monkeypatch: pytes
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"--to pretended: pytest is not installed; pip install 'ghostlab\[onnx\]'"):
         Pretended().require()
+
+
+def test_exports_at_once_note_all_their_files(tmp_path: Path) -> None:
+    ready = Barrier(8)
+
+    def written(number: int) -> None:
+        for again in range(4):
+            with aside(Pretended(), tmp_path, f"int{number}.{again}") as place:
+                for suffix in Pretended.files:
+                    place.path.with_suffix(suffix).write_text("x")
+                ready.wait(10)
+                place.take()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(written, range(8)))
+    assert len(json.loads((tmp_path / "export.json").read_text())["formats"]) == 32
