@@ -6,12 +6,12 @@ import sys
 
 from omegaconf import DictConfig
 
-from ghostlab.cli import guarded, hydra_command
+from ghostlab.cli.guard import guarded, hydra_command
 
 
 def train(cfg: DictConfig) -> float:
+    from ghostlab.runs.settings import parse
     from ghostlab.training.run import run
-    from ghostlab.training.settings import parse
 
     return parse(cfg).objective.value(run(cfg))
 

@@ -8,9 +8,16 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import track
 
-__all__ = ["tracked"]
+__all__ = ["say", "tracked"]
 
 T = TypeVar("T")
+
+
+def say(line: str) -> None:
+    """Print one line as it is, without wrapping and markup; of processes that train together the first one does."""
+    from pytorch_lightning.utilities import rank_zero_only  # which takes seconds
+
+    rank_zero_only(print)(line, flush=True)
 
 
 def tracked(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:

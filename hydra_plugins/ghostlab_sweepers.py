@@ -16,7 +16,7 @@ __all__ = ["StudySweeper", "SweepSweeper"]
 
 
 class SweepSweeper(Sweeper):
-    """Every combination of the choices, planned and checked before the first run: ``ghostlab.ablation.sweep``."""
+    """Every combination of the choices, planned and checked before the first run: ``ghostlab.studies.sweep``."""
 
     def __init__(self, max_batch_size: int | None = None, params: Mapping[str, str] | None = None) -> None:
         self.max_batch_size = max_batch_size
@@ -26,8 +26,8 @@ class SweepSweeper(Sweeper):
         self.context = (hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        from ghostlab.ablation.sweep import Sweep
-        from ghostlab.config.application import Application
+        from ghostlab.studies.application import Application
+        from ghostlab.studies.sweep import Sweep
 
         params = [f"{key}={value}" for key, value in self.params.items()]
         application = Application(*self.context)
@@ -36,7 +36,7 @@ class SweepSweeper(Sweeper):
 
 
 class StudySweeper(Sweeper):
-    """Trials that Optuna chooses one after the other: ``ghostlab.tuning.study``."""
+    """Trials that Optuna chooses one after the other: ``ghostlab.studies.tuning.study``."""
 
     def __init__(self, **options: Any) -> None:
         self.options = options
@@ -45,8 +45,8 @@ class StudySweeper(Sweeper):
         self.context = (hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        from ghostlab.config.application import Application
-        from ghostlab.tuning.study import Study
+        from ghostlab.studies.application import Application
+        from ghostlab.studies.tuning.study import Study
 
         application = Application(*self.context)
         with application.errors_kept():

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
-from ghostlab.config import compose
+from ghostlab.runs import compose
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.run import run
 

@@ -9,7 +9,7 @@ from tests.conftest import Command
 
 SCRIPT = """
 import logging, os, sys, warnings
-from ghostlab.cli import guarded
+from ghostlab.cli.guard import guarded
 
 def work():
     warnings.warn("seen")

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from ghostlab.cli import Run, subcommand
+from ghostlab.cli.guard import Run, subcommand
 from ghostlab.errors import UsageError
 
 

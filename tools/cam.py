@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ghostlab.cli import guarded
+from ghostlab.cli.guard import guarded
 from ghostlab.files import require_writable
 
 FOLDER = Path("outputs/cam")
@@ -14,8 +14,8 @@ FOLDER = Path("outputs/cam")
 
 def main(images: list[Path], runs: list[Path], wanted: str | None, method: str, out: Path | None) -> None:
     """Write the picture and print its path."""
-    from ghostlab.deploy.cam_figure import check_format, draw
-    from ghostlab.deploy.cam_runs import panels
+    from ghostlab.evaluation.cam_figure import check_format, draw
+    from ghostlab.evaluation.cam_runs import panels
 
     path = out or FOLDER / f"{images[0].stem}.png"
     check_format(path)

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostlab.cli import guarded
-from ghostlab.config import compose
+from ghostlab.cli.guard import guarded
 from ghostlab.distill import AnswerCache
 from ghostlab.distill.cache import HEADER, as_tensors
 from ghostlab.errors import RunError, UsageError
+from ghostlab.runs import compose
 from ghostlab.strategies.answers import live_answers
 from ghostlab.strategies.base import Drawn, Task
 from ghostlab.strategies.checks import at_least_one, within
 from ghostlab.strategies.kd import KnowledgeDistillation
 from ghostlab.strategies.run_cache import SEED, ask
-from ghostlab.training import report
+from ghostlab.terminal import say
 from ghostlab.training.run import open_services
 from ghostlab.training.services import RunServices
 
@@ -31,7 +31,7 @@ def build(overrides: list[str]) -> None:
     """Build the cache that ``train.py`` with these arguments would build before its first epoch."""
     kd, task, services = prepared(overrides)
     found = kd.run_cache(task, services).complete()
-    report.say(f"{found.introduction}; {found.cache.epochs} epochs of {found.cache.header.images:,} images")
+    say(f"{found.introduction}; {found.cache.epochs} epochs of {found.cache.header.images:,} images")
 
 
 def check(overrides: list[str], samples: int, tolerance: float) -> None:
@@ -54,7 +54,7 @@ def check(overrides: list[str], samples: int, tolerance: float) -> None:
     line = f"{checked:,} answers asked again, {cache.done:,} kept: largest difference of a probability {largest:.1e}"
     if largest > tolerance:
         raise RunError(f"{cache.folder}: {line}, more than {tolerance:g}; delete the folder")
-    report.say(line)
+    say(line)
 
 
 def difference(cache: AnswerCache, drawn: Drawn, entries: NDArray[Any]) -> float:
@@ -77,7 +77,7 @@ def show(folders: list[Path]) -> None:
         header = cache.header
         drawn_by = "+".join(header.fingerprint["strategies"]) or "crop and flip alone"
         amount = f"{cache.done / header.images:.4g} epochs of {header.images:,} images"
-        report.say(f"{file.parent}   top-{header.k}, {amount}, {cache.size / 1e6:.1f} MB; {drawn_by}; {header.teacher}")
+        say(f"{file.parent}   top-{header.k}, {amount}, {cache.size / 1e6:.1f} MB; {drawn_by}; {header.teacher}")
 
 
 def prepared(overrides: list[str]) -> tuple[KnowledgeDistillation, Task, RunServices]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ghostlab.cli import guarded
+from ghostlab.cli.guard import guarded
 from ghostlab.deploy.export.catalog import CATALOG, Job, planned
 from ghostlab.errors import GhostlabError, RunError, UsageError
 from ghostlab.files import require_writable

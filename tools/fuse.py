@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from ghostlab.cli import guarded
+from ghostlab.cli.guard import guarded
 from ghostlab.data import DataModule
-from ghostlab.deploy import Accuracy, write_fused
-from ghostlab.deploy.fused import folded
+from ghostlab.deploy.fused import Accuracy, folded, write_fused
 from ghostlab.deploy.run_data import data_module
 from ghostlab.errors import GhostlabError
 from ghostlab.files import require_writable
 from ghostlab.models import Counts, count, create_model, load_weights
-from ghostlab.models.runs import find_run, open_run
-from ghostlab.training.report import quantity, say
+from ghostlab.quantities import quantity
+from ghostlab.runs.run import find_run, open_run
+from ghostlab.terminal import say
 from ghostlab.training.scores import evaluate
 
 

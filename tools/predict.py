@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ghostlab.cli import guarded
+from ghostlab.cli.guard import guarded
 from ghostlab.errors import RunError, UsageError
 from ghostlab.files import shown, write_text
 
 if TYPE_CHECKING:
-    from ghostlab.deploy.predict import Classifier, Prediction
+    from ghostlab.evaluation.predict import Classifier, Prediction
 
 MANY = 32
 """Images from which on progress is shown."""
@@ -23,7 +23,7 @@ MANY = 32
 def main(source: str, given: list[str], top: int, out: Path | None) -> None:
     """Print the classes of all images that can be read, and write them to ``out``; ``RunError`` if some cannot."""
     from ghostlab.data.left_out import CLOSED, LeftOut
-    from ghostlab.deploy.predict import find_images, open_classifier
+    from ghostlab.evaluation.predict import find_images, open_classifier
     from ghostlab.terminal import tracked
 
     if top < 1:

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from ghostlab.benchmarks.latency import OUT as LATENCY
-from ghostlab.cli import guarded
-from ghostlab.deploy.publish import Evidence, publish
-from ghostlab.deploy.publish.card import OWNER
+from ghostlab.cli.guard import guarded
 from ghostlab.errors import UsageError
-from ghostlab.training.report import say
+from ghostlab.publish import Evidence, publish
+from ghostlab.publish.card import OWNER
+from ghostlab.terminal import say
 
 
 def main(given: argparse.Namespace) -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ghostlab.ablation.latency import measure_latencies
-from ghostlab.ablation.screen import show
-from ghostlab.ablation.summarize import summarize
-from ghostlab.ablation.summary import Report
-from ghostlab.ablation.watch import watch
-from ghostlab.ablation.write import write_report
-from ghostlab.cli import guarded
+from ghostlab.cli.guard import guarded
 from ghostlab.errors import UsageError
+from ghostlab.reports.latency import measure_latencies
+from ghostlab.reports.screen import show
+from ghostlab.reports.summarize import summarize
+from ghostlab.reports.summary import Report
+from ghostlab.reports.watch import watch
+from ghostlab.reports.write import write_report
 from ghostlab.shell import command
 
 EVERY = 10

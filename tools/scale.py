@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ghostlab.cli import Run, subcommand
+from ghostlab.cli.guard import Run, subcommand
 
 
 def show(parser: argparse.ArgumentParser) -> Run:
@@ -54,10 +54,10 @@ def search(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("overrides", nargs="*", help="of the base and of every run, as for train.py: data=eurosat ...")
 
     def run(given: argparse.Namespace) -> None:
-        from ghostlab.scaling.budget import Rules
-        from ghostlab.scaling.candidates import parse_budget
-        from ghostlab.scaling.search import search
-        from ghostlab.scaling.settings import Wanted
+        from ghostlab.studies.scaling.budget import Rules
+        from ghostlab.studies.scaling.candidates import parse_budget
+        from ghostlab.studies.scaling.search import search
+        from ghostlab.studies.scaling.settings import Wanted
 
         rules = Rules(parse_budget(given.budget), given.solve, given.step, given.multiple, given.tolerance)
         wanted = Wanted(given.family, rules, given.seeds, given.exponent, tuple(given.overrides))

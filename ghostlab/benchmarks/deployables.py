@@ -19,8 +19,8 @@ from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import open_network
 from ghostlab.errors import UsageError
 from ghostlab.models import count, create_model
-from ghostlab.models.runs import find_run, open_run
 from ghostlab.reparam import NothingToFoldError, deployed
+from ghostlab.runs.run import find_run, open_run
 
 __all__ = ["EAGER", "Deployable", "Folded", "Ready", "as_deployed", "deployable", "find_folded", "read_options"]
 

@@ -22,7 +22,7 @@ from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import RunError, UsageError
 from ghostlab.models import Counts, count, create_model
 from ghostlab.models.options import ALLOWED
-from ghostlab.models.runs import find_run
+from ghostlab.runs.run import find_run
 
 __all__ = ["export", "file_deployable"]
 

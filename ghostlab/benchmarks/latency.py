@@ -20,7 +20,7 @@ from ghostlab.benchmarks.timing import Conditions, Row, Times, measure
 from ghostlab.deploy.export.formats import FORMATS
 from ghostlab.errors import UsageError
 from ghostlab.files import write_text
-from ghostlab.training.report import quantity
+from ghostlab.quantities import quantity
 
 __all__ = ["DEFAULT", "Wanted", "latency", "processor"]
 

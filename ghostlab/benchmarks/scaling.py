@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from ghostlab.config import compose
-from ghostlab.config.identity import model_overrides, plain
 from ghostlab.errors import UsageError
 from ghostlab.models import Counts, count, create_model
 from ghostlab.models.options import given
 from ghostlab.models.scaling import ALPHA, BETA, GAMMA, Factors, compound, official, round_resolution
 from ghostlab.models.stages import Stage, stages
+from ghostlab.runs import compose
+from ghostlab.runs.identity import model_overrides, plain
 from ghostlab.shell import command
 
 __all__ = ["Scaled", "chosen_factors", "scaled", "show"]

@@ -17,8 +17,8 @@ from ghostlab.deploy.run_data import data_module
 from ghostlab.errors import RunError, UsageError
 from ghostlab.models import create_model, load_weights
 from ghostlab.models.options import given
-from ghostlab.models.runs import find_run, open_run, read_config
 from ghostlab.reparam import deployed
+from ghostlab.runs.run import find_run, open_run, read_config
 
 __all__ = ["Description", "Network", "open_network"]
 

@@ -12,8 +12,8 @@ from ghostlab.data import DataConfig, DataModule
 from ghostlab.data.changes import changes, class_changes
 from ghostlab.data.manifest import Manifest
 from ghostlab.errors import RunError, UsageError
-from ghostlab.training import report
-from ghostlab.training.settings import typed
+from ghostlab.runs.settings import typed
+from ghostlab.terminal import say
 
 __all__ = ["RunData", "data_module"]
 
@@ -43,7 +43,7 @@ class RunData(DataModule):
             raise RunError(f"{where}: {', '.join(others)} since the run was trained")
         before = Manifest.read(self._run) if first and self._run else None
         if before and (told := changes(before, Manifest.of(self.train_source, self.val_source))):
-            report.say(f"images    {told} since {self._run} was trained ({where})")
+            say(f"images    {told} since {self._run} was trained ({where})")
 
 
 def data_module(node: Mapping[str, Any], run: Path | None = None) -> RunData:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from pytorch_lightning import Callback
 from torch import Tensor, nn
 
+from ghostlab.distill.choice import Source
+
 __all__ = ["Drawn", "LrFactor", "Services", "Stage", "Step", "Strategy", "Task", "TrainingImages", "Transform"]
 
 Transform = Callable[[Any], Any]
@@ -112,6 +114,10 @@ class Services(Protocol):
 
     def default_teacher(self) -> Path:
         """The run folder of the data set's default teacher, trained now if it is not there yet."""
+
+    def teachers(self, sources: Sequence[str | Path], architectures: Sequence[str | None]) -> Sequence[Source]:
+        """Teachers by run folders, checkpoints and names of timm's, with as many architectures for those that do not
+        say their own."""
 
     def evaluate(self, model: nn.Module) -> float:
         """Top-1 accuracy in percent on the validation set; the model is left in evaluation mode."""

@@ -1,7 +1,7 @@
 """Knowledge distillation: the student also learns what a larger, trained teacher answers or sees.
 
 The plain functions are those of ``ghostlab.distill``: the losses ``soft``, ``hard``, ``dkd``, ``dist`` and
-``feature``, and ``open_teacher``. Their docstrings name the sources.
+``feature``. Their docstrings name the sources.
 """
 
 from __future__ import annotations
@@ -154,8 +154,7 @@ class KnowledgeDistillation(Strategy):
             services.learn_from("strategy.kd.teacher", source)
         models = listed(self.teacher_model)
         return Choice(
-            sources=sources,
-            architectures=models * len(sources) if len(models) == 1 else models,
+            sources=services.teachers(sources, models * len(sources) if len(models) == 1 else models),
             weights=self.teacher_weights or [1.0] * len(sources),
             size=self.teacher_size,
             mean=tuple(self.teacher_mean) if self.teacher_mean else None,

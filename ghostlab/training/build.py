@@ -16,6 +16,7 @@ from ghostlab.errors import UsageError
 from ghostlab.models import create_model
 from ghostlab.models.options import WEIGHTS, given
 from ghostlab.models.rates import DROP_PATH, DROPOUT
+from ghostlab.runs.settings import OptimizerConfig, Settings
 from ghostlab.strategies.base import Task
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.half import HalfWeights
@@ -23,7 +24,6 @@ from ghostlab.training.history import History
 from ghostlab.training.machine import check_machine, check_options
 from ghostlab.training.progress import EpochLines, ProgressBar
 from ghostlab.training.rehearsal import Rehearsal
-from ghostlab.training.settings import OptimizerConfig, Settings
 from ghostlab.training.slurm import Enduring, cluster
 from ghostlab.training.smallest_batch import trains_on
 from ghostlab.training.stages import Stages

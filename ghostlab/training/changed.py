@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ghostlab.ablation.commands import common_overrides, row_overrides
-from ghostlab.config.identity import values
 from ghostlab.data.changes import changes, class_changes
 from ghostlab.data.manifest import Manifest, folder_manifest
 from ghostlab.errors import RunError, UsageError
-from ghostlab.models.runs import read_config
+from ghostlab.runs.command import common_overrides, row_overrides
+from ghostlab.runs.identity import values
+from ghostlab.runs.result_file import read_result
+from ghostlab.runs.run import read_config
+from ghostlab.runs.settings import Settings
 from ghostlab.shell import command
-from ghostlab.training import report
-from ghostlab.training.result_file import read_result
-from ghostlab.training.settings import Settings
+from ghostlab.terminal import say
 
 __all__ = ["refuse_other_images", "say_what_changed"]
 
@@ -34,7 +34,7 @@ def say_what_changed(settings: Settings) -> None:
     if result is not None:
         command = _command(settings.config, folder)
         another = "this is another run, and another goes on from its weights"
-        report.say(f"images    {changed} since {folder} was finished; {another}: {command}")
+        say(f"images    {changed} since {folder} was finished; {another}: {command}")
     elif settings.resume != "never" and not settings.force and (folder / "checkpoints" / "last.ckpt").exists():
         raise UsageError(
             f"data.root={settings.data.root}: {changed} since {folder} began, which is not finished and cannot go on;"

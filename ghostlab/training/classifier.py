@@ -18,11 +18,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from ghostlab.data import Batch
 from ghostlab.errors import RunError
 from ghostlab.models.rates import Rates
+from ghostlab.runs.settings import OptimizerConfig
 from ghostlab.strategies.base import Step, Strategy, Task
 from ghostlab.training.loss_log import LossLog
 from ghostlab.training.reductions import average_statistics, reduced
 from ghostlab.training.scores import Scores
-from ghostlab.training.settings import OptimizerConfig
 from ghostlab.training.smallest_batch import trains_on
 from ghostlab.training.stages import Stages
 

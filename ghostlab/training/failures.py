@@ -11,8 +11,8 @@ from pathlib import Path
 from pytorch_lightning.utilities import rank_zero_only
 from torch.distributed import DistError
 
-from ghostlab.config.messages import one_line
 from ghostlab.errors import GhostlabError, RunError, UsageError
+from ghostlab.runs.messages import one_line
 
 __all__ = ["LOG", "logged"]
 

@@ -12,8 +12,8 @@ from ghostlab.errors import UsageError
 from ghostlab.models import create_model
 from ghostlab.models.options import given
 from ghostlab.models.sizes import accepted_near, on_meta, refusal
+from ghostlab.runs.settings import Settings
 from ghostlab.strategies.base import Task
-from ghostlab.training.settings import Settings
 from ghostlab.training.stages import Stages
 
 __all__ = ["check_fit"]

@@ -16,9 +16,9 @@ from ghostlab.data.manifest import Manifest, folder_manifest
 from ghostlab.data.sources import Source
 from ghostlab.data.split import split_fraction
 from ghostlab.errors import GhostlabError, UsageError
-from ghostlab.models.runs import find_run, read_config
-from ghostlab.training import report
-from ghostlab.training.settings import Settings, typed
+from ghostlab.runs.run import find_run, read_config
+from ghostlab.runs.settings import Settings, typed
+from ghostlab.terminal import say
 
 __all__ = ["Images"]
 
@@ -59,7 +59,7 @@ class Images:
             return
         theirs = Manifest.read(run) or _again(read_config(run)["data"])
         if theirs is None:
-            report.say(f"images    {key}={source}: not compared, as those that it was trained on are not known")
+            say(f"images    {key}={source}: not compared, as those that it was trained on are not known")
             return
         self._own = self.manifest.having_seen(np.union1d(theirs.train.hashes, theirs.seen))
         share = self._own.leaked

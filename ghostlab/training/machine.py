@@ -7,7 +7,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from ghostlab.errors import RunError, UsageError
-from ghostlab.training.settings import TrainerConfig
+from ghostlab.runs.settings import TrainerConfig
 from ghostlab.training.slurm import cluster
 
 __all__ = ["check_machine", "check_options", "device_name"]

@@ -14,17 +14,12 @@ from ghostlab.data import DataModule
 from ghostlab.models import count
 from ghostlab.models.factory import OWN
 from ghostlab.quantities import duration, quantity
+from ghostlab.runs.settings import OptimizerConfig, Settings
 from ghostlab.shell import command
 from ghostlab.strategies.base import Strategy
-from ghostlab.training.settings import OptimizerConfig, Settings
+from ghostlab.terminal import say
 
-__all__ = ["already_finished", "header", "quantity", "result", "say", "strategy"]
-
-
-@rank_zero_only
-def say(line: str) -> None:
-    """Print one line as it is: no wrapping, no markup."""
-    print(line, flush=True)
+__all__ = ["already_finished", "header", "result", "strategy"]
 
 
 @rank_zero_only

@@ -15,15 +15,15 @@ import torchvision
 from torch import nn
 
 from ghostlab import __version__
-from ghostlab.config.identity import SCHEMA
 from ghostlab.files import write_file
 from ghostlab.models import count
 from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.plan import apply, plan
+from ghostlab.runs.identity import SCHEMA
+from ghostlab.runs.settings import Settings
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.history import History
-from ghostlab.training.settings import Settings
 
 __all__ = ["draw_curves", "summary", "versions"]
 

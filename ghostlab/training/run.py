@@ -19,14 +19,18 @@ from omegaconf import DictConfig
 from pytorch_lightning import Trainer
 from pytorch_lightning.utilities import rank_zero_only
 
-from ghostlab.config.identity import difference
 from ghostlab.data import DataModule
 from ghostlab.data.manifest import Manifest, forget
 from ghostlab.errors import BusyError, RunError, UsageError, lacks_memory
 from ghostlab.files import write_text
-from ghostlab.models.runs import read_config
+from ghostlab.runs.identity import difference
+from ghostlab.runs.processes import check_processes, is_first
+from ghostlab.runs.result_file import read_result, write_result
+from ghostlab.runs.run import read_config
+from ghostlab.runs.settings import Settings, parse
 from ghostlab.slurm import enduring
 from ghostlab.strategies.base import Task
+from ghostlab.terminal import say
 from ghostlab.training import report
 from ghostlab.training.build import (
     build_data,
@@ -44,11 +48,8 @@ from ghostlab.training.fitting import check_fit
 from ghostlab.training.history import History
 from ghostlab.training.images import RunImages
 from ghostlab.training.leak import Images
-from ghostlab.training.processes import check_processes, is_first
-from ghostlab.training.result_file import read_result, write_result
 from ghostlab.training.results import draw_curves, summary
 from ghostlab.training.services import RunServices
-from ghostlab.training.settings import Settings, parse
 from ghostlab.training.transfer import start
 
 __all__ = ["open_services", "run"]
@@ -103,7 +104,7 @@ def _finished(settings: Settings) -> dict[str, Any] | None:
     _refuse_other_run(settings)
     result = None if settings.force else read_result(settings.folder)
     if result is None and not settings.force and (settings.folder / "result.json").exists():
-        report.say(f"{settings.folder}/result.json is not one that training wrote: the run is finished again")
+        say(f"{settings.folder}/result.json is not one that training wrote: the run is finished again")
     return result
 
 
@@ -135,7 +136,7 @@ def _prepare(settings: Settings, cfg: DictConfig) -> _Parts:
     optimizer = build_optimizer(settings, trainer.world_size)
     report.header(settings, services.data, model, optimizer)
     if began:
-        report.say(began)
+        say(began)
     model = change_model(model, settings, task)
     for strategy in settings.strategies:
         strategy.prepare(model, task, services)
@@ -210,7 +211,7 @@ def _resumable(checkpoint: Path, classifier: Classifier) -> Path:
     if absent or misfits:
         why = f"has no {absent[0]}" if absent else f"is of another network ({misfits[0]})"
         raise RunError(f"{checkpoint}: {why}; start anew with resume=never")
-    report.say(f"resuming after epoch {epoch}")
+    say(f"resuming after epoch {epoch}")
     return checkpoint
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +12,17 @@ from omegaconf import DictConfig
 from pytorch_lightning import Trainer
 from torch import nn
 
-from ghostlab.config.compose import compose
-from ghostlab.config.identity import plain, run_folder
 from ghostlab.data import DataModule
 from ghostlab.data.samples import random_state_kept
+from ghostlab.distill import Source
 from ghostlab.errors import UsageError
-from ghostlab.training import report
+from ghostlab.runs.compose import compose
+from ghostlab.runs.identity import plain, run_folder
+from ghostlab.terminal import say
 from ghostlab.training.images import RunImages
 from ghostlab.training.leak import Images
 from ghostlab.training.scores import evaluate
+from ghostlab.training.teachers import teacher_sources
 
 __all__ = ["RunServices"]
 
@@ -46,10 +48,13 @@ class RunServices:
 
     def default_teacher(self) -> Path:
         cfg = teacher_config(self.cfg)
-        report.say(f"teacher   {cfg.model.name} for {cfg.data.name}, trained once and kept in {run_folder(cfg)}")
+        say(f"teacher   {cfg.model.name} for {cfg.data.name}, trained once and kept in {run_folder(cfg)}")
         with random_state_kept():  # a teacher that is there already draws nothing
             self.train(cfg, as_teacher=True)
         return run_folder(cfg)
+
+    def teachers(self, sources: Sequence[str | Path], architectures: Sequence[str | None]) -> Sequence[Source]:
+        return teacher_sources(sources, architectures)
 
     def evaluate(self, model: nn.Module) -> float:
         device = self.trainer.strategy.root_device
@@ -64,7 +69,7 @@ class RunServices:
         self.known.learn_from(key, source)
 
     def say(self, line: str) -> None:
-        report.say(line)
+        say(line)
 
 
 def teacher_config(cfg: DictConfig) -> DictConfig:

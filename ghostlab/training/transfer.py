@@ -9,10 +9,10 @@ from ghostlab.data import DataModule
 from ghostlab.data.hashing import sample_seeds
 from ghostlab.data.samples import random_state_kept
 from ghostlab.errors import GhostlabError
-from ghostlab.models.pretrained import start_from
-from ghostlab.models.runs import find_run, unfinished
+from ghostlab.runs.run import find_run, unfinished
+from ghostlab.runs.settings import Settings
 from ghostlab.training.leak import Images
-from ghostlab.training.settings import Settings
+from ghostlab.training.pretrained import start_from
 
 __all__ = ["some_images", "start"]
 

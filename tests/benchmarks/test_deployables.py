@@ -14,8 +14,8 @@ from ghostlab.benchmarks.deployables import Ready, deployable
 from ghostlab.deploy.lean import LeanGhostNet
 from ghostlab.errors import UsageError
 from ghostlab.models import count, create_model
-from ghostlab.models.runs import open_run
 from ghostlab.reparam import fuse, reparameterize
+from ghostlab.runs.run import open_run
 
 
 def batch_norms(ready: Ready) -> int:

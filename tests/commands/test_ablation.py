@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 from pytest import param
 
-from ghostlab.ablation.plan import read_plan
+from ghostlab.studies.plan import read_plan
 from tests.commands.test_sweep import QUICK
 from tests.conftest import ROOT, Command
 

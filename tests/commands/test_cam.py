@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Command
-from tests.runs import trained_run
+from tests.training_runs import trained_run
 
 QUICK = [
     "data.image_size=32",

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ghostlab.cli.guard.arguments import checked
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from pytest import param
 
-from ghostlab.cli import guarded, hydra_command
-from ghostlab.config.application import Application
-from ghostlab.config.arguments import checked
-from ghostlab.config.compose import compose
-from ghostlab.config.messages import exit_code, one_line
+from ghostlab.cli.guard import guarded, hydra_command
 from ghostlab.errors import UsageError
-from ghostlab.training.settings import Settings, parse
+from ghostlab.runs.compose import compose
+from ghostlab.runs.messages import exit_code, one_line
+from ghostlab.runs.settings import Settings, parse
+from ghostlab.studies.application import Application
 from tests.conftest import Command, as_in_a_new_process
 
 Mistake = (UsageError, HydraException, OmegaConfBaseException)

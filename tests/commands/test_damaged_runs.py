@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from tests.conftest import Command
-from tests.runs import trained_run
+from tests.training_runs import trained_run
 
 JOB = [
     *("model=timm", "model.name=test_resnet", "trainer.max_epochs=1", "trainer.accelerator=cpu"),

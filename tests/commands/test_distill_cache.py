@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ghostlab.config import compose
 from ghostlab.distill import AnswerCache
+from ghostlab.runs import compose
 from ghostlab.training.run import run
 from tests.conftest import ROOT, Command
 

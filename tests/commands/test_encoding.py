@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from pytest import param
 
-from ghostlab.ablation.progress import failure
-from ghostlab.ablation.worker import _keep
-from ghostlab.config import compose
 from ghostlab.errors import RunError
 from ghostlab.files import write_text
+from ghostlab.runs import compose
+from ghostlab.studies.progress import failure
+from ghostlab.studies.worker import _keep
 from ghostlab.training.run import run
 from tests.conftest import Command
 

@@ -16,7 +16,7 @@ from ghostlab.deploy.export.formats import FORMATS
 from ghostlab.deploy.export.onnx import Onnx, session
 from ghostlab.deploy.network import open_network
 from tests.conftest import Command
-from tests.runs import trained_run
+from tests.training_runs import trained_run
 
 QUICK = [
     *("model=timm", "model.name=test_resnet", "data.image_size=16", "data.val_fraction=0.5"),

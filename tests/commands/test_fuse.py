@@ -11,9 +11,9 @@ import timm
 import torch
 
 import ghostlab
-from ghostlab.models.runs import open_run
+from ghostlab.runs.run import open_run
 from tests.conftest import Command, run_in
-from tests.runs import trained_run
+from tests.training_runs import trained_run
 
 QUICK = [
     *("data.image_size=16", "data.val_fraction=0.8", "model.width=0.1"),

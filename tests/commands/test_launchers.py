@@ -12,7 +12,7 @@ import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from ghostlab.config.compose import CONF, VERSION_BASE
+from ghostlab.runs.compose import CONF, VERSION_BASE
 from tests.conftest import Command
 
 EXPERIMENT = """# @package _global_

@@ -13,10 +13,10 @@ from pytest import param
 
 from ghostlab.distill.cache import AnswerCache, Header
 from ghostlab.errors import WriteError
-from tests.ablation.runs import write_run
 from tests.conftest import Command
 from tests.disks import Disk, disk
-from tests.runs import trained_run
+from tests.reports.runs import write_run
+from tests.training_runs import trained_run
 
 __all__ = ["disk"]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from ghostlab.ablation import watch
 from ghostlab.benchmarks import timing
 from ghostlab.benchmarks.deployables import Deployable
 from ghostlab.benchmarks.timing import Conditions, Row, Times
-from tests.ablation.runs import planned
+from ghostlab.reports import watch
 from tests.commands.test_sweep import QUICK
 from tests.conftest import Command
+from tests.reports.runs import planned
 
 TOP1: dict[str, list[float | None]] = {
     "baseline": [50.0, 51.0, 52.0],

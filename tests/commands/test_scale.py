@@ -11,8 +11,8 @@ from pytest import param
 
 from ghostlab.benchmarks.scaling import scaled
 from ghostlab.benchmarks.scaling_tables import TABLES, computed, rounds_to
-from ghostlab.config import compose
 from ghostlab.models.scaling import round_resolution
+from ghostlab.runs import compose
 
 Scale = Callable[..., tuple[int, str, str]]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ghostlab.config import compose
 from ghostlab.models import count, create_model
+from ghostlab.runs import compose
 from tests.conftest import ROOT, Command
 
 TINY = ["model.width=0.25", "data.image_size=16", "trainer.max_epochs=1", "trainer.accelerator=cpu"]

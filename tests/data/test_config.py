@@ -10,10 +10,10 @@ import pytest
 from omegaconf import OmegaConf
 from pytest import param
 
-from ghostlab.config.identity import plain
 from ghostlab.data.config import DataConfig, TeacherConfig
 from ghostlab.data.datasets import DATASETS
 from ghostlab.errors import UsageError
+from ghostlab.runs.identity import plain
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted((CONF / "data").glob("*.yaml"))

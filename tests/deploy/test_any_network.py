@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from pytest import param
+from tests.training_runs.test_run import write_run
 
 from ghostlab.benchmarks.deployables import find_folded
 from ghostlab.benchmarks.exported import export as exported_for_timing
@@ -18,11 +19,10 @@ from ghostlab.benchmarks.exported import file_deployable
 from ghostlab.deploy.export.formats import FORMATS
 from ghostlab.deploy.fused import folded, write_fused
 from ghostlab.deploy.network import Network, open_network
-from ghostlab.deploy.publish.target import open_saved, save, target_of
 from ghostlab.models import count, create_model
+from ghostlab.publish.target import open_saved, save, target_of
 from tests.conftest import Command
 from tests.deploy.fake_format import Fake
-from tests.models.test_runs import write_run
 from tests.reparam.nets import scatter
 
 NETWORKS = [

@@ -11,6 +11,7 @@ from torch import nn
 from ghostlab.distill import Choice, Preprocessing, Teacher
 from ghostlab.distill.views import Committee
 from ghostlab.models import create_model
+from ghostlab.training.teachers import teacher_sources
 
 GIVEN = Preprocessing((0.5,) * 3, (0.25,) * 3, (16,))
 IMAGES = torch.randn(2, 3, 16, 16)
@@ -24,7 +25,7 @@ def files(tmp_path: Path) -> list[str]:
 
 
 def choice(files: list[str], **options: object) -> Choice:
-    return Choice(files, ["resnet10t"] * len(files), [1.0] * len(files), **options)  # type: ignore[arg-type]
+    return Choice(teacher_sources(files, ["resnet10t"] * len(files)), [1.0] * len(files), **options)  # type: ignore[arg-type]
 
 
 def test_one_teacher_answers_for_itself(files: list[str]) -> None:
@@ -60,6 +61,6 @@ def test_the_identity_changes_with_everything_that_changes_the_answers(files: li
         choice(files[:1]),
         choice(files, size=20),
         choice(files, mean=(0.1,) * 3),
-        Choice(files, ["resnet10t"] * 2, [1.0, 2.0]),
+        Choice(teacher_sources(files, ["resnet10t"] * 2), [1.0, 2.0]),
     ]
     assert all(other.identity(GIVEN) != same for other in others)

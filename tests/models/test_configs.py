@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 from torch import nn
 
 import ghostlab
-from ghostlab.config import compose
 from ghostlab.data import DataConfig
 from ghostlab.models.options import given
-from ghostlab.training.settings import typed
+from ghostlab.runs import compose
+from ghostlab.runs.settings import typed
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 

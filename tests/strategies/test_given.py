@@ -10,19 +10,19 @@ import pytest
 from pytest import approx, param
 from torch import nn
 
-from ghostlab.config import compose
-from ghostlab.config.identity import plain
-from ghostlab.config.twice import passed_over
-from ghostlab.distill import Choice
 from ghostlab.errors import UsageError
+from ghostlab.runs import compose
+from ghostlab.runs.identity import plain
+from ghostlab.runs.settings import Settings, parse
+from ghostlab.runs.twice import passed_over
 from ghostlab.strategies import STRATEGIES, load
 from ghostlab.strategies.droppath import drop_path_rates
 from ghostlab.training.build import build_data, build_model, build_optimizer, build_task, build_trainer, change_model
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.history import History
 from ghostlab.training.services import teacher_config
-from ghostlab.training.settings import Settings, parse
 from ghostlab.training.stages import Stages
+from ghostlab.training.teachers import teacher_sources
 from tests.conftest import Command
 
 SMALL = ("model=efficientnet_b0", "model.name=test_efficientnet")
@@ -297,6 +297,6 @@ def test_the_architecture_of_a_teacher_that_says_its_own_is_refused(
         with pytest.raises(
             UsageError, match=r"strategy\.kd\.teacher_model=.*: has no effect, as strategy\.kd\.teacher="
         ):
-            Choice(sources, models, [1.0] * len(sources))
+            teacher_sources(sources, models)
     else:
-        Choice(sources, models, [1.0] * len(sources))
+        teacher_sources(sources, models)

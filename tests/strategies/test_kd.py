@@ -11,11 +11,12 @@ import torch
 from pytest import approx, param
 from torch import nn
 
-from ghostlab.distill import answers, choice, dist, dkd, feature, hard, soft
+from ghostlab.distill import answers, dist, dkd, feature, hard, soft
 from ghostlab.errors import UsageError
 from ghostlab.strategies.base import Step
 from ghostlab.strategies.kd import KnowledgeDistillation
 from ghostlab.strategies.kd_knobs import KINDS
+from ghostlab.training.teachers import TeacherSource
 from tests.strategies.settings import KD_TERMS, TASK
 from tests.strategies.tiny import FakeServices, TinyNet
 
@@ -171,17 +172,15 @@ def test_a_teacher_below_its_student_is_remarked_upon(a_teacher: None) -> None:
     assert strategy.remark({"top1": 99.0}).startswith("kd: the teacher's top-1 98.6 is below the student's 99.0")
 
 
-def test_without_a_teacher_the_data_sets_default_one_is_used(
-    monkeypatch: pytest.MonkeyPatch, a_teacher: None, tmp_path: Path
-) -> None:
+def test_without_a_teacher_the_data_sets_default_one_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     opened, checkpoint = [], tmp_path / "x.pth"
     checkpoint.touch()
 
-    def open_teacher(source: Path, num_classes: int, teacher_model: str | None) -> nn.Module:
-        opened.append((source, num_classes, teacher_model))
+    def open_teacher(one: TeacherSource, num_classes: int) -> nn.Module:
+        opened.append((one.source, num_classes, one.architecture))
         return TinyNet()
 
-    monkeypatch.setattr(choice, "open_teacher", open_teacher)
+    monkeypatch.setattr(TeacherSource, "open", open_teacher)
     services = FakeServices(teacher=Path("kept/here"))
     KnowledgeDistillation().prepare(TinyNet(), TASK, services)
     several = KnowledgeDistillation(teacher=[None, str(checkpoint)], teacher_model=[None, "resnet18"])

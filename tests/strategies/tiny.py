@@ -17,8 +17,10 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 from torchvision.transforms.functional import to_tensor
 
+from ghostlab.distill import Source
 from ghostlab.strategies import load
 from ghostlab.strategies.base import Drawn, Step, Strategy
+from ghostlab.training.teachers import teacher_sources
 from tests.strategies.settings import SETTINGS, TASK
 
 BATCH = 6
@@ -89,6 +91,9 @@ class FakeServices:
 
     def default_teacher(self) -> Path:
         return self.teacher
+
+    def teachers(self, sources: Sequence[str | Path], architectures: Sequence[str | None]) -> Sequence[Source]:
+        return teacher_sources(sources, architectures)
 
     def evaluate(self, model: nn.Module) -> float:
         self.evaluated.append(model)

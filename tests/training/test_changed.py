@@ -12,8 +12,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from ghostlab.config import compose
 from ghostlab.data.manifest import Half, Manifest
+from ghostlab.runs import compose
 from ghostlab.training.run import run
 from tests.conftest import Command
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pytest import MonkeyPatch, param
 
-from ghostlab.config import compose
+from ghostlab.runs import compose
 from ghostlab.training.run import run
 from ghostlab.training.scores import Scores
 from tests.training.photos import photos

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ghostlab.config import compose
 from ghostlab.errors import RunError
 from ghostlab.models import create_model
-from ghostlab.models.runs import open_run
+from ghostlab.runs import compose
+from ghostlab.runs.run import open_run
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.run import run
 

@@ -14,16 +14,16 @@ import torch
 from PIL import Image
 from pytest import param
 
-from ghostlab.config import compose
 from ghostlab.data import DataModule
 from ghostlab.models import create_model, load_weights
+from ghostlab.runs import compose
+from ghostlab.runs.settings import parse
 from ghostlab.training.build import build_data
 from ghostlab.training.run import run
 from ghostlab.training.scores import evaluate
-from ghostlab.training.settings import parse
 from tests.processes import killed_at, side_by_side
-from tests.runs import trained_run
 from tests.strategies.settings import KD_SETTINGS, SETTINGS
+from tests.training_runs import trained_run
 
 SMALL = ("data=imagefolder", "data.image_size=16", "data.batch_size=16", "data.workers=0", "data.decoded=null")
 QUICK = (*SMALL, "model=timm", "model.name=test_efficientnet", "trainer.max_epochs=2", "trainer.accelerator=cpu")

@@ -18,9 +18,9 @@ from omegaconf import DictConfig
 from pytest import param
 from pytorch_lightning import Callback
 
-from ghostlab.cli import guarded, hydra_command
-from ghostlab.config import compose
+from ghostlab.cli.guard import guarded, hydra_command
 from ghostlab.errors import GhostlabError, RunError, UsageError
+from ghostlab.runs import compose
 from ghostlab.strategies.base import Strategy
 from ghostlab.training import build, settings
 from ghostlab.training.checkpoints import Checkpoints

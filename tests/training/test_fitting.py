@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import nn
 
-from ghostlab.config import compose
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model
 from ghostlab.models.options import given
-from ghostlab.models.runs import open_run
 from ghostlab.reparam.trace import default_input
+from ghostlab.runs import compose
+from ghostlab.runs.run import open_run
+from ghostlab.runs.settings import Settings, parse
 from ghostlab.strategies.base import Task
 from ghostlab.training.fitting import check_fit
-from ghostlab.training.settings import Settings, parse
 from tests.conftest import Command
 
 

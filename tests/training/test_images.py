@@ -12,14 +12,15 @@ import torch.nn.functional as F
 from pytest import param
 from torch import Tensor, nn
 
-from ghostlab.config import compose
-from ghostlab.distill import AnswerCache, choice
+from ghostlab.distill import AnswerCache
 from ghostlab.distill.cache import difference
 from ghostlab.errors import UsageError
+from ghostlab.runs import compose
 from ghostlab.strategies.base import Step
 from ghostlab.strategies.kd import KnowledgeDistillation
 from ghostlab.training.rehearsal import Rehearsal
 from ghostlab.training.run import open_services, run
+from ghostlab.training.teachers import TeacherSource
 
 QUICK = [
     "model=timm",
@@ -48,10 +49,10 @@ class Sharp(nn.Module):
 @pytest.fixture(autouse=True)
 def a_sharp_teacher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(choice, "open_teacher", lambda *given: Sharp())
-    monkeypatch.setattr(choice, "teacher_preprocessing", lambda source: None)
-    monkeypatch.setattr(choice, "teacher_identity", lambda source, model: {"model": source})
-    monkeypatch.setattr(choice, "teacher_name", lambda source, model: "sharp")
+    monkeypatch.setattr(TeacherSource, "open", lambda *given: Sharp())
+    monkeypatch.setattr(TeacherSource, "preprocessing", None)
+    monkeypatch.setattr(TeacherSource, "identity", {"model": "sharp"})
+    monkeypatch.setattr(TeacherSource, "name", "sharp")
 
 
 @pytest.fixture

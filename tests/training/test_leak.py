@@ -11,15 +11,15 @@ import pytest
 import yaml
 from pytest import param
 
-from ghostlab.config import compose
-from ghostlab.config.identity import plain
 from ghostlab.data.content import content_hashes
 from ghostlab.data.split import split_fraction
 from ghostlab.errors import UsageError
+from ghostlab.runs import compose
+from ghostlab.runs.identity import plain
+from ghostlab.runs.settings import parse
 from ghostlab.training.build import build_data
 from ghostlab.training.leak import Images
 from ghostlab.training.run import run
-from ghostlab.training.settings import parse
 from tests.conftest import Command
 
 TINY = [

@@ -9,13 +9,13 @@ import pytest
 import torch
 from pytest import param
 
-from ghostlab.config import compose
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model, factory
 from ghostlab.reparam import MultiBranchConv
+from ghostlab.runs import compose
+from ghostlab.runs.settings import Settings, parse
 from ghostlab.training.build import build_data, build_model, build_task, change_model
 from ghostlab.training.run import run
-from ghostlab.training.settings import Settings, parse
 
 TIMM = ["model=timm", "model.name=mobilenetv3_small_050", "data.image_size=32", "data.workers=0"]
 IMAGES = torch.ones(2, 3, 32, 32)

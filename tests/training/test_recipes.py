@@ -14,13 +14,13 @@ from pytest import approx, param
 from timm.optim import create_optimizer_v2
 from torch import nn
 
-from ghostlab.config import compose
 from ghostlab.errors import UsageError
+from ghostlab.runs import compose
+from ghostlab.runs.settings import OptimizerConfig, Settings, parse
 from ghostlab.strategies.base import Task
 from ghostlab.strategies.droppath import drop_path_rates
 from ghostlab.strategies.ema import EmaCallback, ema_decay, ema_update, pair
 from ghostlab.training.build import build_model, build_optimizer, build_task
-from ghostlab.training.settings import OptimizerConfig, Settings, parse
 
 FILES = sorted(
     path.stem

@@ -18,17 +18,17 @@ import torch
 from pytest import MonkeyPatch, approx
 from torch import Tensor, nn
 
-from ghostlab.config import compose
 from ghostlab.data import Batch
 from ghostlab.errors import RunError
 from ghostlab.models import create_model
+from ghostlab.runs import compose
+from ghostlab.runs.settings import parse
 from ghostlab.training.build import build_data
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.loss_log import LossLog
 from ghostlab.training.reductions import LOSS_TERM, REDUCTIONS, Mean, reduced
 from ghostlab.training.run import run
 from ghostlab.training.scores import evaluate
-from ghostlab.training.settings import parse
 from tests.training.photos import TINY, photos
 
 JOB = ("strategy=ema+smoothing", "data.batch_size=2", "data.on_error=skip", "trainer.max_epochs=2")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from pytest import param
 
-from ghostlab.config import compose
+from ghostlab.runs import compose
 from ghostlab.training.run import run
 from tests.processes import killed_at, start
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from pytest import approx, param
 
-from ghostlab.config import compose
 from ghostlab.errors import RunError, UsageError
+from ghostlab.runs import compose
 from ghostlab.strategies.base import Step, Strategy
 from ghostlab.strategies.cosine import cosine_factor
 from ghostlab.training import build, settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ghostlab.config import compose
+from ghostlab.runs import compose
 from ghostlab.training.services import teacher_config
 
 

@@ -15,15 +15,15 @@ from pytest import param
 from pytorch_lightning import Callback
 from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment
 
-from ghostlab.config import compose
 from ghostlab.errors import UsageError
+from ghostlab.runs import compose
+from ghostlab.runs.processes import check_processes, refuse_several_processes
 from ghostlab.slurm import enduring
 from ghostlab.strategies.base import Strategy
 from ghostlab.training import settings
 from ghostlab.training.build import build_trainer
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.history import History
-from ghostlab.training.processes import check_processes, refuse_several_processes
 from ghostlab.training.run import run
 
 QUICK = [

@@ -10,10 +10,10 @@ import torch
 from pytest import MonkeyPatch, param
 from torch import nn
 
-from ghostlab.config import compose
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model
 from ghostlab.reparam import reparameterize
+from ghostlab.runs import compose
 from ghostlab.training.run import run
 from ghostlab.training.smallest_batch import trains_on
 from tests.training.photos import photos

@@ -12,9 +12,9 @@ from PIL import Image
 from pytest import approx, param
 from torch import Tensor
 
-from ghostlab.config import compose
 from ghostlab.data import Batch
 from ghostlab.errors import RunError, UsageError
+from ghostlab.runs import compose
 from ghostlab.strategies import mixup as mixup_file
 from ghostlab.strategies import randaugment as randaugment_file
 from ghostlab.strategies.droppath import drop_path_rates

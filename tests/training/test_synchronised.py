@@ -10,12 +10,12 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ghostlab.config import compose
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model
 from ghostlab.models.options import given
 from ghostlab.reparam import reparameterize
-from ghostlab.training.settings import parse
+from ghostlab.runs import compose
+from ghostlab.runs.settings import parse
 from ghostlab.training.synchronised import synchronised
 
 FAMILIES = {

@@ -13,15 +13,15 @@ import torch
 from pytest import MonkeyPatch, approx, param
 from torch import Tensor, nn
 
-from ghostlab.config import compose
 from ghostlab.data import Batch
 from ghostlab.errors import UsageError
+from ghostlab.runs import compose
+from ghostlab.runs.settings import TrainerConfig, parse
 from ghostlab.training.build import build_trainer
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.history import History
 from ghostlab.training.run import run
-from ghostlab.training.settings import TrainerConfig, parse
 from tests.training.photos import photos
 
 STANDSTILL = ("optimizer=sgd", "optimizer.lr=1e-60", "optimizer.momentum=0", "optimizer.nesterov=false")

@@ -13,15 +13,15 @@ import yaml
 from PIL import Image
 from pytest import param
 
-from ghostlab.config import compose
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model
-from ghostlab.models.runs import open_run
 from ghostlab.reparam import MultiBranchConv
+from ghostlab.runs import compose
+from ghostlab.runs.run import open_run
+from ghostlab.runs.settings import Settings, parse
 from ghostlab.training.build import build_data, build_model, build_task, change_model
 from ghostlab.training.leak import Images
 from ghostlab.training.run import run
-from ghostlab.training.settings import Settings, parse
 from ghostlab.training.transfer import some_images, start
 
 SMALL = [

@@ -1,1 +1,0 @@
-"""Ablations: what to run, what is finished, and what the results say, with how much certainty."""

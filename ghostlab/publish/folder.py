@@ -1,0 +1,165 @@
+"""From a finished run to a folder that timm opens, which is there only when it answers as the run does."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ghostlab.data import DataModule
+from ghostlab.deploy.run_data import data_module
+from ghostlab.errors import GhostlabError, RunError, UsageError, unknown
+from ghostlab.files import require_writable, write_text, writing
+from ghostlab.models import count
+from ghostlab.publish.card import card
+from ghostlab.publish.evidence import ablation_row, latencies, run_command
+from ghostlab.publish.facts import LICENCES, Ablation, Check, Facts, Latency
+from ghostlab.publish.target import Target, largest_difference, open_saved, save, target_of
+from ghostlab.runs.result_file import is_number
+from ghostlab.runs.run import find_run, open_run, read_config
+from ghostlab.training.scores import evaluate
+from ghostlab.training.transfer import some_images
+
+__all__ = ["TOLERANCE", "Evidence", "publish"]
+
+TOLERANCE = 1e-4
+"""Largest difference of an output that rounding may make, relative to the largest output."""
+
+FLIPS = 1e-3
+"""Share of the validation images whose answer rounding may change; one image in any case."""
+
+TOLD = ("top1", "top5", "epochs", "seed", "params_train", "params_deploy", "macs_deploy")
+"""Figures of a result that the card tells."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Where more than the run itself says of it: what ``tools/benchmark.py latency`` and ``tools/report.py`` wrote."""
+
+    latency: Path | None = None
+    ablation: Path | None = None
+
+
+def publish(run: Path, out: Path, licence: str | None, evidence: Evidence = Evidence()) -> Facts:
+    """Write ``config.json``, ``model.safetensors`` and ``README.md`` into the new folder ``out``; what the card says.
+
+    Raises ``UsageError`` for a folder that holds no run, an ``out`` that is taken and a licence that the hub does not
+    know; ``RunError`` for a run that is not finished and, with nothing left, when what timm opens answers otherwise or
+    where there is no room or no permission.
+    """
+    _require_licence(licence)
+    if not run.is_dir() or find_run(run) != run.resolve():
+        raise UsageError(f"'{run}' is not a run folder: no config.yaml there")
+    if out.exists():
+        raise UsageError(f"--out {out}: is there already; name a new folder")
+    require_writable(out.parent)
+    result = _result(run)
+    rows = latencies(evidence.latency, run, result) if evidence.latency else []
+    ablation = ablation_row(evidence.ablation, result) if evidence.ablation else None
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        facts = _fill(
+            temporary, run, result, re.sub(r"[^\w.-]+", "-", out.resolve().name), str(licence), rows, ablation
+        )
+        write_text(temporary / "README.md", card(facts))
+        with writing(out):
+            temporary.replace(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return facts
+
+
+def _fill(
+    folder: Path,
+    run: Path,
+    result: dict[str, Any],
+    name: str,
+    licence: str,
+    rows: list[Latency],
+    ablation: Ablation | None,
+) -> Facts:
+    """Write the network into ``folder``, and compare what timm opens there with the run's."""
+    config = read_config(run)
+    data = data_module(config["data"], run)
+    preprocessing = data.cfg.preprocessing()
+    present = _is_there(data)
+    target = target_of(run, config, some_images(data) if present else _noise(preprocessing))
+    classes = config["data"].get("class_names") or range(config["data"]["num_classes"])
+    with writing(folder):
+        save(target, folder, preprocessing, list(map(str, classes)), licence)
+    return Facts(
+        name=name,
+        architecture=target.architecture,
+        own=target.own,
+        licence=licence,
+        config=config,
+        result=result,
+        preprocessing=preprocessing,
+        command=run_command(config),
+        counts=count(target.model, preprocessing["input_size"][-1]),
+        images=(data.train_size, data.val_size) if present else None,
+        check=_compared(folder, run, target, data if present else None, _noise(preprocessing)),
+        latencies=rows,
+        ablation=ablation,
+    )
+
+
+def _compared(folder: Path, run: Path, target: Target, data: DataModule | None, images: Tensor) -> Check:
+    original, _ = open_run(run)
+    opened = open_saved(folder)
+    difference = largest_difference(original, opened, images)
+    if not difference <= TOLERANCE:
+        raise RunError(
+            f"timm's {target.architecture} with these weights differs from the run's network by {difference:.1e} of the"
+            f" largest output (allowed: {TOLERANCE:.0e}): nothing is written"
+        )
+    if data is None:
+        return Check(difference, None)
+    before, after = (evaluate(m, data.val_dataloader(), data.num_classes)["top1"] for m in (original, opened))
+    if abs(before - after) / 100 * data.val_size > max(1.0, FLIPS * data.val_size) + 0.5:
+        raise RunError(f"top-1 {before:.2f} of the run's network, {after:.2f} of timm's: nothing is written")
+    return Check(difference, (before, after))
+
+
+def _require_licence(licence: str | None) -> None:
+    if licence is None:
+        raise UsageError(f"--licence: say under which one you publish the weights: {', '.join(LICENCES)}")
+    if licence not in LICENCES:
+        raise UsageError(f"--licence {licence}: {unknown('licence', licence, LICENCES)}")
+
+
+def _result(run: Path) -> dict[str, Any]:
+    file = run / "result.json"
+    try:
+        result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        numbers = {key: result[key] for key in TOLD} | {key: result.get(key) or 0 for key in ("top1_ema", "top1_raw")}
+        wrong = next((key for key, value in numbers.items() if not is_number(value)), None)
+        _ = result["config_hash"], result["strategy"]
+    except FileNotFoundError as error:
+        raise RunError(f"{run}: the run is not finished, it has no result.json") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{file}: not what training wrote ({type(error).__name__}: {error})") from error
+    if wrong:
+        raise RunError(f"{file}: not what training wrote ({wrong}: {result[wrong]})")
+    return result
+
+
+def _is_there(data: DataModule) -> bool:
+    try:
+        data.setup()
+    except GhostlabError:
+        return False
+    return True
+
+
+def _noise(preprocessing: dict[str, Any]) -> Tensor:
+    return torch.randn(4, *preprocessing["input_size"], generator=torch.Generator().manual_seed(0))

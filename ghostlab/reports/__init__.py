@@ -1,0 +1,1 @@
+"""What the runs on disk say, with how much certainty: as text, tables, pictures and a page."""

@@ -1,0 +1,75 @@
+"""A row of a table: means over its finished runs, its costs against the reference's, what it sets otherwise."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ghostlab.reports.latency import Latencies
+from ghostlab.reports.results import figure, read_config, top1_by_seed
+from ghostlab.reports.summary import Effect, Line, Run
+from ghostlab.runs.identity import identity
+from ghostlab.studies.plan import Row
+
+__all__ = ["line"]
+
+
+def line(row: Row, runs: Sequence[Run], reference: Sequence[Run], effect: Effect | None, latencies: Latencies) -> Line:
+    """The line of a row, whose costs are compared with the runs of the table's reference."""
+    top1 = [*top1_by_seed(runs).values()]
+    return Line(
+        name=row.name,
+        strategy=row.strategy,
+        runs=runs,
+        changes=_changes(runs, reference),
+        effect=effect,
+        top1=statistics.mean(top1) if top1 else None,
+        top1_sd=statistics.stdev(top1) if len(top1) > 1 else None,
+        top1_raw=_mean(runs, "top1_raw"),
+        top1_ema=_mean(runs, "top1_ema"),
+        seconds=_mean(runs, "seconds"),
+        time_ratio=_ratio(runs, reference, "seconds"),
+        memory_ratio=_ratio(runs, reference, "peak_memory_mb"),
+        params_deploy=_mean(runs, "params_deploy"),
+        macs_deploy=_mean(runs, "macs_deploy"),
+        latency_ms=_latency(runs, latencies),
+    )
+
+
+def _mean(runs: Sequence[Run], key: str) -> float | None:
+    values = [value for run in runs if (value := figure(run, key)) is not None]
+    return statistics.mean(values) if values else None
+
+
+def _ratio(runs: Sequence[Run], reference: Sequence[Run], key: str) -> float | None:
+    """Mean ratio over the seeds that both have on the same device."""
+    by_seed = {run.seed: run for run in reference}
+    pairs = [(run, by_seed[run.seed]) for run in runs if run.seed in by_seed]
+    values = [(figure(one, key), figure(other, key)) for one, other in pairs if _device(one) == _device(other)]
+    ratios = [one / other for one, other in values if one and other]
+    return statistics.mean(ratios) if ratios else None
+
+
+def _device(run: Run) -> object:
+    return (run.result or {}).get("device")
+
+
+def _latency(runs: Sequence[Run], latencies: Latencies) -> float | None:
+    found = [latencies.of(run) for run in runs]
+    return next((value for value in found if value is not None), None)
+
+
+def _changes(runs: Sequence[Run], reference: Sequence[Run]) -> list[tuple[str, Any, Any]]:
+    """What the first run with a configuration has otherwise than the reference's; a value that one lacks is None."""
+    own, theirs = _settings(runs), _settings(reference)
+    if not own or not theirs:
+        return []
+    keys = sorted({*own, *theirs})
+    return [(key, theirs.get(key), own.get(key)) for key in keys if own.get(key) != theirs.get(key)]
+
+
+def _settings(runs: Sequence[Run]) -> Mapping[str, Any]:
+    configs = (read_config(run.folder) for run in runs)
+    first = next((config for config in configs if config), {})
+    return {key: value for key, value in identity(first).items() if value != {}}

@@ -1,0 +1,62 @@
+"""Composing a configuration from Python, as the command line does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
+from omegaconf import DictConfig
+
+from ghostlab.runs.plus import register
+
+__all__ = ["CONF", "VERSION_BASE", "compose"]
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+# Hydra 1.4 has one behaviour only and deprecates the argument that chose it.
+VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
+
+
+def compose(overrides: Sequence[str] = (), folders: Sequence[str] | None = None) -> DictConfig:
+    """The configuration of ``python train.py <overrides>``; works inside a running Hydra application, too.
+
+    ``folders`` are searched besides ``conf/``, as in ``hydra.searchpath``; None: those of the running application.
+    Raises Hydra's own errors for what cannot be composed and ``UsageError`` for strategies that cannot be joined.
+    """
+    register()
+    searched = _own_folders() if folders is None else folders
+    search = [f"hydra.searchpath={_quoted(searched)}"] if searched else []
+    with _hydra_set_aside(), initialize_config_dir(str(CONF), **VERSION_BASE):
+        return hydra.compose("config", [*search, *overrides])
+
+
+def _own_folders() -> list[str]:
+    """What ``--config-dir`` and ``hydra.searchpath`` add to the running application."""
+    if not HydraConfig.initialized():
+        return []
+    known = ("hydra", "main", "ghostlab", "schema")
+    sources = HydraConfig.get().runtime.config_sources
+    return [f"{source.schema}://{source.path}" for source in sources if source.provider not in known]
+
+
+def _quoted(texts: Sequence[str]) -> str:
+    return f"[{','.join(QuotedString(text, Quote.single).with_quotes() for text in texts)}]"
+
+
+@contextmanager
+def _hydra_set_aside() -> Iterator[None]:
+    """Hydra is a singleton: take away that of a running application, and give it back."""
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().clear()
+        if running is not None:
+            GlobalHydra.instance().initialize(running)

@@ -1,0 +1,227 @@
+"""Which run a configuration is: its hash and its folder, functions of the configuration and of its images' content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ghostlab.runs.compose import CONF
+from ghostlab.runs.normal import flat, normal
+from ghostlab.strategies.registry import canonical_name
+
+__all__ = [
+    "SCHEMA",
+    "config_hash",
+    "difference",
+    "identity",
+    "images",
+    "model_overrides",
+    "option_of",
+    "plain",
+    "run_folder",
+    "strategy_name",
+    "values",
+]
+
+Config = DictConfig | dict[str, Any]
+"""A composed configuration, whose images are those that are there now, or the content of a run's ``config.yaml``."""
+
+SCHEMA = 2
+"""Of the hash. A new one gives all runs that are not the default ones other folders: for a change of what a value does,
+or of a default value, which the hash does not have. A key that is added with a default value needs none."""
+
+# What does not change a run's numbers: where it is kept, how it is started, how its data is loaded (the augmentation of
+# an image depends on the seed, the epoch and its index only), what is read off the data, what gives only defaults, what
+# only says whether a run may go on, and what a sweep makes of its runs. A name stands for all that is below it.
+NOT_IDENTITY = (
+    "outputs",
+    "resume",
+    "force",
+    "seed",
+    "images",
+    "data.workers",
+    "data.eval_batch_size",
+    "data.decoded",
+    "data.decoded_gib",
+    "data.download",
+    "data.on_error",
+    "data.allow_leak",
+    "data.num_classes",
+    "data.class_names",
+    "data.stem_stride",
+    "model.native.train",
+    "model.native.test",
+    "strategy.kd.cache_folder",
+    "trainer.tensorboard",
+    "objective",
+    "ablation",
+)
+BELOW = tuple(f"{name}." for name in NOT_IDENTITY)
+
+DEFAULT_OPTIMIZER = "adamw"
+GIVEN = "???"
+"""The default of ``data.root`` where the data is a folder of the user's, known by the content of its images."""
+WHERE = ("data.root", "data.val_fraction", "data.split_seed")
+"""What the content of both halves stands for."""
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved configuration as plain containers; a value that is still missing stays ``"???"``."""
+    return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)  # type: ignore[return-value]
+
+
+def strategy_name(cfg: Config) -> str:
+    """The canonical name of the joined strategies, such as ``kd+reparam``."""
+    return canonical_name(tuple(map(str, cfg["strategy"])))
+
+
+def config_hash(cfg: Config) -> str:
+    """Eight hex digits that are the same for two configurations exactly if they differ in nothing but the seed.
+
+    They are made of names and of what is not the default: a key that a later version adds changes no hash.
+    """
+    text = json.dumps([SCHEMA, _names(cfg), _changes(cfg)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def run_folder(cfg: DictConfig) -> Path:
+    """``<outputs>/<data>/<model>/<strategy>/seed<seed>``, with ``-<hash>`` where anything else is not the default."""
+    data, model, strategy, optimizer = _names(cfg)
+    suffix = f"-{config_hash(cfg)}" if optimizer != DEFAULT_OPTIMIZER or _changes(cfg) else ""
+    return Path(cfg.outputs) / data / model.replace("/", "_") / strategy / f"seed{cfg.seed}{suffix}"
+
+
+def difference(ours: Config, theirs: Config) -> str | None:
+    """The first key, with both values, in which two configurations are different runs."""
+    one, two = identity(ours), identity(theirs)
+    for key in sorted({*one, *two}):
+        if one.get(key) != two.get(key):
+            return f"{key}={one.get(key)} here, {two.get(key)} there"
+    return None
+
+
+def identity(cfg: Config) -> dict[str, Any]:
+    """All that makes two configurations different runs but for the seed: values by dotted key.
+
+    A folder of images counts with their content and how they are split, wherever it lies; a set that is downloaded, by
+    its name.
+    """
+    own = values(cfg)
+    root = _defaults(cfg).get("data.root")
+    if root == GIVEN and (content := images(cfg)):
+        return {key: value for key, value in own.items() if key not in WHERE} | {"images": content}
+    return own if root in (None, GIVEN) else {key: value for key, value in own.items() if key != "data.root"}
+
+
+def values(cfg: Config) -> dict[str, Any]:
+    """Every value that may change a run's numbers, by dotted key and written one way.
+
+    Keys that a configuration lacks, as it was written before they were there, have their default values, and so have
+    those that this run makes no use of.
+    """
+    defaults = _defaults(cfg)
+    own = defaults | _kept(cfg)
+    if own.get("data.test_size") is None:
+        own["data.test_size"] = own.get("data.image_size")
+    match own.get("strategy.kd.teacher"):
+        case [teacher]:
+            own["strategy.kd.teacher"] = teacher
+    unused = tuple(_unused(own))
+    return defaults | {key: value for key, value in own.items() if not key.startswith(unused)}
+
+
+def images(cfg: Config) -> str | None:
+    """A digest of the images of a folder, in their order, with their classes and which of them validate.
+
+    None for any other data, for a folder that cannot be read, and for runs of versions that did not write it down.
+    """
+    if "images" in cfg or not isinstance(cfg, DictConfig):
+        return cfg.get("images")
+    if _defaults(cfg).get("data.root") != GIVEN or OmegaConf.is_missing(cfg.data, "root"):
+        return None
+    from ghostlab.data.manifest import folder_manifest  # which imports torch
+
+    found = folder_manifest(plain(cfg.data))
+    return found.digest if found else None
+
+
+def model_overrides(name: str) -> list[str]:
+    """How a command line names a model: by its file in ``conf/model``, or as one of timm's."""
+    option = _model_option(name)
+    return [f"model={option}"] if option == name else [f"model={option}", f"model.name={name}"]
+
+
+def _names(cfg: Config) -> tuple[str, str, str, str]:
+    """Of data, model, strategies and optimizer, each of which has default values of its own."""
+    optimizer = cfg.get("optimizer") or {}
+    return (
+        str(cfg["data"]["name"]),
+        str(cfg["model"]["name"]),
+        strategy_name(cfg),
+        str(optimizer.get("name", DEFAULT_OPTIMIZER)),
+    )
+
+
+def _changes(cfg: Config) -> dict[str, Any]:
+    defaults = _defaults(cfg)
+    return {key: value for key, value in identity(cfg).items() if key not in defaults or value != defaults[key]}
+
+
+def _kept(cfg: Config) -> dict[str, Any]:
+    given = flat(plain(cfg) if isinstance(cfg, DictConfig) else cfg)
+    return {key: normal(value) for key, value in given.items() if not f"{key}.".startswith(BELOW)}
+
+
+def _unused(own: dict[str, Any]) -> Iterator[str]:
+    """Beginnings of keys that do nothing beside the others."""
+    if not _asks_default_teacher(own):
+        yield "data.teacher"
+    crop = own.get("data.crop")
+    if crop != "resized":
+        yield "data.crop_scale"
+    if crop != "padded":
+        yield "data.crop_padding"
+
+
+def _asks_default_teacher(own: dict[str, Any]) -> bool:
+    teacher = own.get("strategy.kd.teacher", "")
+    return None in (teacher if isinstance(teacher, list) else [teacher])
+
+
+def _defaults(cfg: Config) -> dict[str, Any]:
+    """The values of the options that a configuration names, without the choice of any other value."""
+    data, model, _, optimizer = _names(cfg)
+    return _of_options(data, model, optimizer, tuple(map(str, cfg["strategy"])))
+
+
+@cache
+def _of_options(data: str, model: str, optimizer: str, strategies: tuple[str, ...]) -> dict[str, Any]:
+    # Composed by hand, which is fifty times faster than Hydra: these options have no defaults lists.
+    nodes = {"data": data, "model": _model_option(model), "optimizer": optimizer, "trainer": "default"}
+    options = {group: option_of(group, name) for group, name in nodes.items()}
+    options["model"] |= {"name": model}
+    options["strategy"] = {key: value for name in strategies for key, value in option_of("strategy", name).items()}
+    try:
+        found = _kept(OmegaConf.create({"outputs": "outputs", **{key: node for key, node in options.items() if node}}))
+    except OmegaConfBaseException:  # a data set of another version has no values that the model takes over
+        return {}
+    if found.get("data.test_size") is None:
+        found["data.test_size"] = found.get("data.image_size")
+    return found
+
+
+def option_of(group: str, name: str) -> dict[str, Any]:
+    """The content of an option's file, unresolved; nothing for one that this version has not."""
+    file = CONF / group / f"{name}.yaml"
+    return OmegaConf.to_container(OmegaConf.load(file)) if file.is_file() else {}  # type: ignore[return-value]
+
+
+def _model_option(name: str) -> str:
+    return name if (CONF / "model" / f"{name}.yaml").exists() else "timm"

@@ -1,0 +1,196 @@
+"""A composed configuration as typed, checked settings: what is wrong with it is said before anything is built."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ghostlab.data.config import DataConfig
+from ghostlab.errors import UsageError, unknown
+from ghostlab.runs.identity import config_hash, images, plain, run_folder, strategy_name
+from ghostlab.runs.keys import check_keys
+from ghostlab.runs.objective import Objective
+from ghostlab.runs.twice import refuse_two_values
+from ghostlab.strategies.base import Strategy
+from ghostlab.strategies.registry import join, load
+
+__all__ = ["OptimizerConfig", "Settings", "TrainerConfig", "parse"]
+
+T = TypeVar("T")
+OPTIMIZERS = {"adamw": "adamw", "sgd": "sgd", "rmsprop": "rmsproptf", "lamb": "lamb"}
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+
+
+@dataclass
+class OptimizerConfig:
+    """``conf/optimizer``: options that are not given are left at timm's defaults."""
+
+    name: str
+    lr: float
+    lr_per: int | None = None
+    weight_decay: float = 0.0
+    momentum: float | None = None
+    nesterov: bool | None = None
+    alpha: float | None = None
+    eps: float | None = None
+    betas: list[float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in OPTIMIZERS:
+            raise UsageError(f"optimizer.name={self.name}: {unknown('optimizer', self.name, OPTIMIZERS)}")
+        _require(self.lr > 0, "optimizer.lr", self.lr, "must be above 0")
+        _require(
+            self.lr_per is None or self.lr_per >= 1, "optimizer.lr_per", self.lr_per, "images, at least 1, or null"
+        )
+        for key in ("weight_decay", "momentum", "eps"):
+            value = getattr(self, key)
+            _require(value is None or value >= 0, f"optimizer.{key}", value, "must not be negative")
+        betas = [0.9, 0.999] if self.betas is None else self.betas
+        _require(len(betas) == 2 and 0 <= min(betas) <= max(betas) < 1, "optimizer.betas", betas, "two in [0, 1)")
+
+    def for_steps_of(self, images: int) -> OptimizerConfig:
+        """The same for optimizer steps of ``images``: the learning rate grows with them where ``lr_per`` is given.
+
+        Goyal et al., https://arxiv.org/abs/1706.02677, section 2.1.
+        """
+        return self if self.lr_per is None else replace(self, lr=self.lr * images / self.lr_per, lr_per=None)
+
+    def timm_options(self) -> dict[str, Any]:
+        """Keyword arguments of ``timm.optim.create_optimizer_v2``, once ``lr_per`` is resolved."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "name"}
+        given = {key: value for key, value in given.items() if value is not None}
+        return {**given, "opt": OPTIMIZERS[self.name], "foreach": True}
+
+
+@dataclass
+class TrainerConfig:
+    """``conf/trainer``: how long and on what a run trains."""
+
+    max_epochs: int
+    accelerator: str
+    devices: int | str
+    num_nodes: int
+    precision: str
+    accumulate: int
+    clip: float | None
+    channels_last: bool
+    compile: bool
+    grad_checkpointing: bool
+    sync_batchnorm: bool
+    tensorboard: bool
+
+    def __post_init__(self) -> None:
+        for key in ("max_epochs", "num_nodes", "accumulate"):
+            _require(getattr(self, key) >= 1, f"trainer.{key}", getattr(self, key), "must be at least 1")
+        _require(self.clip is None or self.clip > 0, "trainer.clip", self.clip, "must be above 0, or null")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"trainer.precision={self.precision}: {unknown('precision', self.precision, PRECISIONS)}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything one run is made from."""
+
+    model: dict[str, Any]
+    data: DataConfig
+    strategies: list[Strategy]
+    strategy: str
+    optimizer: OptimizerConfig
+    trainer: TrainerConfig
+    objective: Objective
+    seed: int
+    resume: str
+    force: bool
+    folder: Path
+    config_hash: str
+    config: dict[str, Any]
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the run goes on from a checkpoint of its own."""
+        return self.resume == "auto" and not self.force and (self.folder / "checkpoints" / "last.ckpt").exists()
+
+
+def parse(cfg: DictConfig) -> Settings:
+    """Check a composed configuration and build its typed settings; raises ``UsageError`` naming the key."""
+    _check_given(cfg)
+    if cfg.resume not in ("auto", "never"):
+        raise UsageError(f"resume={cfg.resume}: {unknown('way to resume', cfg.resume, ('auto', 'never'))}")
+    _require(type(cfg.force) is bool, "force", cfg.force, "must be true or false")
+    settings = Settings(
+        model=plain(cfg.model),
+        data=typed(DataConfig, cfg.data, "data"),
+        strategies=_strategies(cfg),
+        strategy=strategy_name(cfg),
+        optimizer=typed(OptimizerConfig, cfg.optimizer, "optimizer"),
+        trainer=typed(TrainerConfig, cfg.trainer, "trainer"),
+        objective=typed(Objective, cfg.objective, "objective"),
+        seed=_seed(cfg.seed),
+        resume=cfg.resume,
+        force=cfg.force,
+        folder=run_folder(cfg),
+        config_hash=config_hash(cfg),
+        config=plain(cfg) | {"seed": _seed(cfg.seed)} | ({"images": content} if (content := images(cfg)) else {}),
+    )
+    refuse_two_values(settings.config)
+    for strategy in settings.strategies:
+        strategy.check(settings.config)
+    return settings
+
+
+def _seed(given: object) -> int:
+    """Of a number or of its digits, as which an environment variable arrives."""
+    text = str(given)
+    _require(text.isdecimal() and int(text) < 2**31, "seed", given, "must be an integer from 0 to 2^31")
+    return int(text)
+
+
+def typed(cls: type[T], node: DictConfig, key: str) -> T:
+    """An instance of the dataclass ``cls`` from a node of the configuration, whose values must have its types."""
+    known = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+    for name in map(str, node):
+        if name not in known:
+            raise UsageError(f"{key}.{name}: {unknown('key', name, known)}")
+    required = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}  # type: ignore[arg-type]
+    if missing := sorted(required - set(map(str, node))):
+        raise UsageError(f"{key}.{missing[0]} is missing")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(cls), plain(node))
+        return OmegaConf.to_object(merged)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        reason = (error.msg or str(error)).splitlines()[0]
+        raise UsageError(f"{key}.{error.full_key or error.key}: {reason}") from error
+
+
+def _strategies(cfg: DictConfig) -> list[Strategy]:
+    names = [str(name) for name in cfg.strategy]
+    if not names:
+        raise UsageError("strategy is empty; for plain training use strategy=baseline")
+    loaded = []
+    for name in join("+".join(names)):
+        cls = load(name)
+        _check_complete(cls, cfg.strategy[name], name)
+        loaded.append(typed(cls, cfg.strategy[name], f"strategy.{name}"))
+    return loaded
+
+
+def _check_complete(cls: type[Strategy], node: DictConfig, name: str) -> None:
+    """A node with some of its knobs only was never chosen: a stray ``+strategy.kd.alpha=...`` made it."""
+    missing = [f.name for f in fields(cls) if f.name not in node]  # type: ignore[arg-type]
+    if missing:
+        raise UsageError(f"strategy.{name} has no '{missing[0]}': choose it by name, as in strategy={name}+...")
+
+
+def _check_given(cfg: DictConfig) -> None:
+    for key in sorted(OmegaConf.missing_keys(cfg)):
+        raise UsageError(f"{key} must be given, as in {key}=<value>")
+    check_keys(cfg)
+
+
+def _require(holds: bool, key: str, value: object, allowed: str) -> None:
+    if not holds:
+        raise UsageError(f"{key}={'null' if value is None else value}: {allowed}")

@@ -1,0 +1,1 @@
+"""The tests behind a verdict: pure functions of arrays."""

@@ -1,0 +1,1 @@
+"""What starts many runs: ablations, sweeps, searches and their workers."""

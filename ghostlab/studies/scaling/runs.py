@@ -1,0 +1,88 @@
+"""The proxy runs of a search: ordinary runs of ``train.py``, of which finished ones are not repeated."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig
+
+from ghostlab.runs import config_hash, run_folder
+from ghostlab.runs.messages import exit_code, one_line
+from ghostlab.runs.result_file import read_result
+from ghostlab.runs.settings import parse
+from ghostlab.studies.scaling.budget import Candidate, Plan
+from ghostlab.studies.scaling.settings import Search, check_settings
+from ghostlab.training.run import run
+
+__all__ = ["Job", "Outcome", "finished", "jobs", "seconds_left", "work"]
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One candidate with one seed."""
+
+    candidate: Candidate
+    seed: int
+    cfg: DictConfig
+    folder: Path
+
+
+class Outcome(NamedTuple):
+    """A job with its ``result.json``, or with why there is none."""
+
+    job: Job
+    result: Result | None
+    error: str | None = None
+
+
+def jobs(search: Search, plan: Plan) -> list[Job]:
+    """Every run of the plan: all candidates with one seed before the next, so that a part of the search says something.
+
+    Raises ``UsageError`` for a configuration that cannot be trained.
+    """
+    found = []
+    for seed in range(search.wanted.seeds):
+        for candidate in (plan.base, *plan.candidates):
+            cfg = search.configured(candidate, seed)
+            check_settings(parse(cfg))  # a size that is the model's native one may come with another to validate at
+            found.append(Job(candidate, seed, cfg, run_folder(cfg)))
+    return found
+
+
+def finished(every: Sequence[Job]) -> list[Outcome]:
+    """The jobs that are finished already."""
+    found = [(job, read_result(job.folder)) for job in every]
+    return [
+        Outcome(job, result) for job, result in found if result and result.get("config_hash") == config_hash(job.cfg)
+    ]
+
+
+def work(todo: Sequence[Job], log: Path, train: Callable[[DictConfig], Result] = run) -> Iterator[Outcome]:
+    """Train one job after the other; what a run prints goes to ``log``, and one that fails does not stop the others."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    for job in todo:
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as text, redirect_stdout(text):
+            print(f"\n{job.folder}", flush=True)
+            outcome = _trained(job, train)
+        yield outcome
+
+
+def seconds_left(done: Sequence[Result], todo: int) -> float | None:
+    """Estimated from the runs that are finished, which cost about the same; None before there is one."""
+    return sum(result["seconds"] for result in done) / len(done) * todo if done else None
+
+
+def _trained(job: Job, train: Callable[[DictConfig], Result]) -> Outcome:
+    try:
+        return Outcome(job, train(job.cfg))
+    except Exception as error:
+        if exit_code(error) is None:
+            traceback.print_exc()
+        return Outcome(job, None, one_line(error))

@@ -1,0 +1,171 @@
+"""A sweep from its plan to its end: what is finished is left out, and what failed is named when all others are done."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig
+
+from ghostlab.data.manifest import forget
+from ghostlab.errors import RunError, UsageError
+from ghostlab.quantities import duration
+from ghostlab.runs.messages import exit_code, one_line
+from ghostlab.runs.processes import refuse_several_processes
+from ghostlab.runs.result_file import read_result
+from ghostlab.runs.settings import parse, typed
+from ghostlab.shell import command
+from ghostlab.studies.application import Application, job_config
+from ghostlab.studies.arrange import Wanted, arrange
+from ghostlab.studies.jobs import Composer, Job, apart, choices
+from ghostlab.studies.outcome import show_outcome
+from ghostlab.studies.plan import Plan, Table, keep_plan
+from ghostlab.studies.progress import Progress, failure
+from ghostlab.studies.worker import work
+from ghostlab.terminal import say
+
+__all__ = ["Sweep"]
+
+
+class Sweep:
+    """All runs of a sweep, planned and checked before the first one begins."""
+
+    def __init__(self, application: Application) -> None:
+        self.application = application
+        self.progress = Progress()
+        self.jobs: list[Job] = []
+        self.report: Path | None = None
+
+    def run(self, arguments: Sequence[str], size: int | None = None) -> None:
+        """Do what is not finished yet, ``size`` runs of the launcher at a time (None: all), and say what came out.
+
+        Raises ``UsageError`` at the first mistake in any of the runs, and at the end ``RunError`` naming what failed.
+        """
+        if size is not None and size < 1:
+            raise UsageError(f"hydra.sweeper.max_batch_size={size}: runs at a time, at least 1, or null for all")
+        self.application.prepare()
+        parser = OverridesParser.create(config_loader=self.application.context.config_loader)
+        batches = self.plan(choices(parser.parse_overrides(list(arguments))), size)
+        launcher = self.application.launcher(partial(work, self.application.task.work, progress=self.progress))
+        started = 0
+        for batch in batches:
+            self._launch(launcher, batch, started)
+            started += len(batch)
+        self.end()
+
+    def plan(self, given: Mapping[str, Sequence[str]], size: int | None) -> list[list[list[str]]]:
+        """The overrides of every job that is still to be done, in batches, after the plan is checked and shown."""
+        forget()  # what the images were when this process last looked
+        config = self.application.config
+        self.jobs, tables = _planned(given, config, Composer(self.application.load))
+        for job in self.jobs:
+            refuse_several_processes(parse(job.cfg).trainer)
+        todo = [job for job in self.jobs if job.cfg.force or not read_result(job.folder)]
+        self.progress = _progress(self.jobs, todo, config.hydra.launcher)
+        if tables:
+            outputs = Path(self.jobs[0].cfg.outputs)
+            plan = Plan(config.ablation.design, self.application.task.command, outputs, tables)
+            self.report = keep_plan(outputs / "ablation", plan)
+        elif len({job.folder.parent for job in self.jobs}) > 1:
+            self.report = Path(os.path.commonpath([job.folder.parents[2] for job in self.jobs]))
+        _show(self.jobs, tables, self.progress)
+        size = size or len(todo) or 1
+        return [[list(job.overrides) for job in todo[start : start + size]] for start in range(0, len(todo), size)]
+
+    def _launch(self, launcher: Launcher, batch: Sequence[Sequence[str]], started: int) -> None:
+        try:
+            launcher.launch(batch, initial_job_idx=started)
+        except Exception as error:
+            if exit_code(error) is not None:
+                raise
+            # A launcher's process was killed, or its cluster gave up.
+            why = f"{type(error).__name__}: {one_line(error)}"
+            raise RunError(f"the launcher stopped ({why}); the same command goes on from there") from error
+
+    def end(self) -> None:
+        """Wait for runs that another sweep trains, and say what came out; raises ``RunError`` naming what failed."""
+        for folder in self.progress.left:
+            _wait_for(folder)
+        show_outcome(self.jobs, self.progress.shared)
+        if self.report:
+            say(f"what it says: {command('tools/report.py', self.report)}")
+        left = self.progress.left
+        named = "; ".join(f"[{folder}] {failure(folder) or 'stopped'}" for folder in left)
+        if left:
+            raise RunError(
+                f"{len(left)} of {len(self.progress.every)} runs failed; the same command tries them again: {named}"
+            )
+
+
+def _planned(
+    given: Mapping[str, Sequence[str]], config: DictConfig, composer: Composer
+) -> tuple[list[Job], list[Table]]:
+    """The runs, and the tables of an ablation where one is wanted."""
+    base, node = apart(config)
+    if node is None:
+        return composer.distinct(given), []
+    with job_config(config.copy()):
+        outputs = Path(base.outputs)
+    rest = {key: values for key, values in given.items() if key != "ablation" and not key.startswith("ablation.")}
+    if list(rest.get("experiment", [])) == ["experiment=ablation"]:
+        del rest["experiment"]
+    if "experiment" in rest:
+        rest["ablation.design"] = ["ablation.design=null"]  # the experiment may bring one along, which no run has
+    return arrange(rest, typed(Wanted, node, "ablation"), outputs, composer)
+
+
+def _progress(jobs: Sequence[Job], todo: Sequence[Job], launcher: DictConfig) -> Progress:
+    at_once = max(1, min(_at_once(launcher), len(todo)))
+    shared = frozenset.intersection(*(frozenset(job.overrides) for job in jobs))
+    return Progress([job.folder for job in jobs], [job.folder for job in todo], at_once, shared)
+
+
+def _at_once(launcher: DictConfig) -> int:
+    """How many runs a launcher trains at the same time: Hydra's own one, joblib's as many as it is told or has cores,
+    submitit's all at once where its cluster sets no limit."""
+    name = str(launcher._target_).rpartition(".")[2]
+    if name == "BasicLauncher":
+        return 1
+    wanted = launcher.get("n_jobs") or launcher.get("array_parallelism") or sys.maxsize
+    return int(wanted) if int(wanted) > 0 else os.cpu_count() or 1
+
+
+def _show(jobs: Sequence[Job], tables: Sequence[Table], progress: Progress) -> None:
+    todo = len(progress.todo)
+    line = f"plan: {_shape(jobs, tables)}; {len(jobs) - todo} finished, {todo} to do"
+    if todo and (seconds := progress.seconds_left()):
+        line += f", about {duration(seconds)}"
+    at_once = f" ({progress.parallel} at a time)" if progress.parallel > 1 else ""
+    say(line + at_once)
+    for table in tables:
+        say(f"  {table.title}")
+        for row in table.rows:
+            done = sum(bool(read_result(Path(jobs[0].cfg.outputs) / folder)) for folder in row.runs.values())
+            say(f"    {row.name:<24} {done}/{len(row.runs)}")
+
+
+def _shape(jobs: Sequence[Job], tables: Sequence[Table]) -> str:
+    if not tables:
+        return f"{len(jobs)} runs"
+    rows, seeds = (len(tables[0].rows), len(tables[0].rows[0].runs))
+    several = f"{len(tables)} tables x " if len(tables) > 1 else ""
+    return f"{several}{rows} rows x {seeds} seeds = {len(jobs)} runs"
+
+
+def _wait_for(folder: Path) -> None:
+    """Until no other process trains it."""
+    lock = FileLock(folder / ".lock")
+    if not Path(lock.lock_file).exists() or failure(folder):
+        return
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"waiting for {folder}, which another sweep is training")
+        lock.acquire()
+    lock.release()

@@ -1,0 +1,115 @@
+"""One job of a sweep: where its output goes, and what becomes of its errors."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TextIO
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.markup import escape
+
+from ghostlab.errors import BusyError, UsageError
+from ghostlab.files import write_text
+from ghostlab.quantities import duration
+from ghostlab.runs.identity import run_folder
+from ghostlab.runs.messages import one_line
+from ghostlab.runs.processes import refuse_several_processes
+from ghostlab.runs.result_file import read_result
+from ghostlab.runs.settings import parse
+from ghostlab.shell import command
+from ghostlab.studies.jobs import apart
+from ghostlab.studies.progress import ERROR, Progress
+from ghostlab.terminal import say
+from ghostlab.training.failures import LOG
+
+__all__ = ["work"]
+
+
+def work(task: Callable[[DictConfig], object], cfg: DictConfig, progress: Progress) -> object:
+    """Do one job of a sweep; what it fails of is kept in its folder's ``error.txt``, and does not stop the others.
+
+    A job that another sweep is doing is left to it. A sweeper that waits for the value of each run gets the error.
+    """
+    hydra = HydraConfig.get()
+    number = f"run {int(hydra.job.num) + 1}" + (f"/{len(progress.todo)}" if progress.todo else "")
+    own, ablation = apart(cfg)
+    overrides, folder = list(hydra.overrides.task), run_folder(own)
+    _before(number, overrides, progress)
+    try:
+        refuse_several_processes(parse(own).trainer)
+        if ablation:
+            raise UsageError(f"ablation={ablation.design}: its runs are planned; leave out hydra/sweeper")
+        return _done(task, own, number, progress)
+    except BusyError:
+        say(f"{number}  {folder} is being trained by another sweep and left to it")
+        return None
+    except Exception as error:
+        _keep(folder, overrides, error)
+        say(f"{number}  failed: {one_line(error)}")
+        if str(hydra.sweeper._target_).endswith(".BasicSweeper"):
+            return None
+        raise
+
+
+def _done(task: Callable[[DictConfig], object], cfg: DictConfig, number: str, progress: Progress) -> object:
+    folder = run_folder(cfg)
+    again = "finished already: " if read_result(folder) and not cfg.force else ""
+    (folder / ERROR).unlink(missing_ok=True)
+    with _output(folder, number):
+        value = task(cfg)
+    say(f"{number if progress.parallel > 1 else '        '}  {again}{_told(folder)}")
+    return value
+
+
+def _before(number: str, overrides: list[str], progress: Progress) -> None:
+    own = shlex.join(override for override in overrides if override not in progress.shared)
+    say(f"{number}  {own}{_left(progress)}")
+
+
+def _left(progress: Progress) -> str:
+    seconds = progress.seconds_left()
+    return f"  left {duration(seconds)}" if seconds else ""
+
+
+def _told(folder: Path) -> str:
+    result = read_result(folder)
+    return f"top-1 {result['top1']:.1f}  {duration(result['seconds'])}  {folder}" if result else str(folder)
+
+
+@contextmanager
+def _output(folder: Path, number: str) -> Iterator[None]:
+    """A run prints into its ``log.txt``; on a terminal its last line is shown while it is trained."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        (folder / LOG).open("a", encoding="utf-8", errors="backslashreplace") as log,
+        Console(stderr=True).status(number) as status,
+        redirect_stdout(_Shown(log, lambda line: status.update(escape(f"{number}  {line}")))),
+    ):
+        yield
+
+
+class _Shown(io.TextIOBase):
+    """Text that goes into a file and, line by line, to ``show``."""
+
+    def __init__(self, file: TextIO, show: Callable[[str], object]) -> None:
+        self.file, self.show = file, show
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            self.show(text.strip().splitlines()[-1])
+        return self.file.write(text)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _keep(folder: Path, overrides: list[str], error: Exception) -> None:
+    details = "".join(traceback.format_exception(error))
+    write_text(folder / ERROR, f"{one_line(error)}\n\n{command('train.py', *overrides)}\n\n{details}")
