@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 STOREYS = (
     ("errors", "private_apis", "files", "quantities", "shell", "slurm", "terminal"),
@@ -63,7 +61,9 @@ def allowed(of: str) -> set[str]:
 
 
 def test_every_room_has_its_storey() -> None:
-    there = {path.stem for path in (ROOT / "ghostlab").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    there = {
+        path.stem for path in (ROOT / "ghostlab").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
     assert there - {"__init__", "__main__"} == {room for rooms in STOREYS for room in rooms}
 
 

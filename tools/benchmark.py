@@ -91,10 +91,10 @@ def latency(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--accuracy", action="store_true", help="draw the times over top-1, not over MACs")
 
     def measure(given: argparse.Namespace) -> None:
-        from ghostlab.benchmarks.latency import DEFAULT, Wanted, latency
+        from ghostlab.benchmarks.latency import DEFAULT, LatencyConfig, latency
 
         latency(
-            Wanted(
+            LatencyConfig(
                 names=given.names or DEFAULT,
                 runtimes=tuple(dict.fromkeys(given.runtime)),
                 image_size=given.image_size,

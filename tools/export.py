@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ghostlab.cli.guard import guarded
-from ghostlab.deploy.export.catalog import CATALOG, Job, planned
+from ghostlab.deploy.export.catalog import CATALOG, ExportJob, planned
 from ghostlab.errors import GhostlabError, RunError, UsageError
 from ghostlab.files import require_writable
 
@@ -36,7 +36,7 @@ def main(given: argparse.Namespace) -> None:
         raise RunError(f"not exported: {', '.join(failed)}")
 
 
-def exported(jobs: Sequence[Job], given: argparse.Namespace, out: Path) -> list[Job]:
+def exported(jobs: Sequence[ExportJob], given: argparse.Namespace, out: Path) -> list[ExportJob]:
     """Write the files, and say of each what it is or why it is not there; those that are."""
     from ghostlab.deploy.export.export import Int8
     from ghostlab.deploy.network import open_network
@@ -57,7 +57,7 @@ def exported(jobs: Sequence[Job], given: argparse.Namespace, out: Path) -> list[
     return done
 
 
-def written(job: Job, network: Network, reference: Reference, out: Path, how: Int8, dynamic: bool) -> str:
+def written(job: ExportJob, network: Network, reference: Reference, out: Path, how: Int8, dynamic: bool) -> str:
     """Write one file, and what is said about it."""
     from ghostlab.deploy.export.export import export, export_int8
     from ghostlab.deploy.export.formats import FORMATS

@@ -14,7 +14,7 @@ from ghostlab.errors import RunError, UsageError
 from ghostlab.files import shown, write_text
 
 if TYPE_CHECKING:
-    from ghostlab.evaluation.predict import Classifier, Prediction
+    from ghostlab.evaluation.predict import Prediction, Predictor
 
 MANY = 32
 """Images from which on progress is shown."""
@@ -73,7 +73,7 @@ def table(predictions: Sequence[Prediction]) -> None:
         Console().print(rows)
 
 
-def write_json(out: Path, classifier: Classifier, predictions: Sequence[Prediction]) -> None:
+def write_json(out: Path, classifier: Predictor, predictions: Sequence[Prediction]) -> None:
     """The network and, for each image, its classes or why it cannot be read."""
     answers = [
         {"image": one.image, "error": one.error}

@@ -57,10 +57,10 @@ def search(parser: argparse.ArgumentParser) -> Run:
         from ghostlab.studies.scaling.budget import Rules
         from ghostlab.studies.scaling.candidates import parse_budget
         from ghostlab.studies.scaling.search import search
-        from ghostlab.studies.scaling.settings import Wanted
+        from ghostlab.studies.scaling.settings import SearchConfig
 
         rules = Rules(parse_budget(given.budget), given.solve, given.step, given.multiple, given.tolerance)
-        wanted = Wanted(given.family, rules, given.seeds, given.exponent, tuple(given.overrides))
+        wanted = SearchConfig(given.family, rules, given.seeds, given.exponent, tuple(given.overrides))
         search(wanted, ["python", "tools/scale.py", *sys.argv[1:]], given.dry_run)
 
     return run

@@ -22,7 +22,7 @@ from ghostlab.models import count, create_model
 from ghostlab.reparam import NothingToFoldError, deployed
 from ghostlab.runs.run import find_run, open_run
 
-__all__ = ["EAGER", "Deployable", "Folded", "Ready", "as_deployed", "deployable", "find_folded", "read_options"]
+__all__ = ["EAGER", "Deployable", "FoldedNetwork", "Ready", "as_deployed", "deployable", "find_folded", "read_options"]
 
 EAGER = "eager"
 FUSED, AS_BUILT = "fused", "as built"
@@ -61,7 +61,7 @@ class Deployable:
 
 
 @dataclass(frozen=True)
-class Folded:
+class FoldedNetwork:
     """A network that has a name, and how to fold it: ``build()`` gives the model in evaluation mode, its form and the
     size of its images in pixels."""
 
@@ -76,7 +76,7 @@ def deployable(given: str, image_size: int | None = None) -> Deployable:
     return Deployable(found.name, functools.partial(_ready, found), top1=found.top1)
 
 
-def find_folded(given: str, image_size: int | None = None) -> Folded:
+def find_folded(given: str, image_size: int | None = None) -> FoldedNetwork:
     """A run folder or a checkpoint in one, what ``tools/fuse.py`` wrote, or a model: a name of ``create_model``, with
     options after a colon.
 
@@ -89,12 +89,12 @@ def find_folded(given: str, image_size: int | None = None) -> Folded:
     path = Path(given)
     if path.is_file() and path.name.startswith("fused."):
         top1 = _figure(path.with_suffix(".json"), "accuracy", "after")
-        return Folded(given, functools.partial(_of_fused, path, image_size), top1)
+        return FoldedNetwork(given, functools.partial(_of_fused, path, image_size), top1)
     run = find_run(given)
     if run is not None:
         checkpoint = f"/{path.name}" if path.is_file() else ""
         top1 = None if checkpoint else _figure(run / "result.json", "top1")
-        return Folded("/".join(run.parts[-4:]) + checkpoint, functools.partial(_of_run, path, image_size), top1)
+        return FoldedNetwork("/".join(run.parts[-4:]) + checkpoint, functools.partial(_of_run, path, image_size), top1)
     name, _, options = given.partition(":")
     if path.exists() or "/" in name:
         raise UsageError(f"'{given}' is not a run folder or a checkpoint in one: no config.yaml there")
@@ -102,7 +102,7 @@ def find_folded(given: str, image_size: int | None = None) -> Folded:
     folded_by = str(chosen.pop("folded_by", FOLDED_BY[0]))
     if folded_by not in FOLDED_BY:
         raise UsageError(f"'{given}': folded_by={folded_by}; allowed: {', '.join(FOLDED_BY)}")
-    return Folded(given, functools.partial(_of_name, name, chosen, folded_by, image_size))
+    return FoldedNetwork(given, functools.partial(_of_name, name, chosen, folded_by, image_size))
 
 
 def read_options(given: str, text: str) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _of_fused(path: Path, image_size: int | None) -> tuple[nn.Module, str, int]:
     return network.model, FUSED if network.folded else AS_BUILT, image_size or network.description.image_size
 
 
-def _ready(found: Folded) -> Ready:
+def _ready(found: FoldedNetwork) -> Ready:
     began = time.perf_counter()
     model, form, image_size = found.build()
     leaner = lean(model)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ghostlab.benchmarks.deployables import Deployable, Folded, Ready, as_deployed, read_options
+from ghostlab.benchmarks.deployables import Deployable, FoldedNetwork, Ready, as_deployed, read_options
 from ghostlab.benchmarks.foreign import Input, input_of, open_foreign
 from ghostlab.deploy.export.format import Runner
 from ghostlab.deploy.export.formats import FORMATS, format_of
@@ -51,7 +51,7 @@ def file_deployable(given: str, image_size: int | None = None) -> Deployable:
     return Deployable(name, prepare, kind.name, _top1(path))
 
 
-def export(found: Folded, runtime: str, path: Path) -> Deployable:
+def export(found: FoldedNetwork, runtime: str, path: Path) -> Deployable:
     """Write the folded network to ``path`` without its suffix, as a file of a format; its weights are not looked at."""
     kind = FORMATS[runtime]
     model, form, size = found.build()

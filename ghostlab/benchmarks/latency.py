@@ -15,14 +15,14 @@ from rich.table import Table
 
 from ghostlab.benchmarks.contestants import contestants
 from ghostlab.benchmarks.deployables import EAGER, Deployable
-from ghostlab.benchmarks.scatter import Horizontal, Point, scatter
-from ghostlab.benchmarks.timing import Conditions, Row, Times, measure
+from ghostlab.benchmarks.scatter import Horizontal, ScatterPoint, scatter
+from ghostlab.benchmarks.timing import Conditions, Times, TimingRow, measure
 from ghostlab.deploy.export.formats import FORMATS
 from ghostlab.errors import UsageError
 from ghostlab.files import write_text
 from ghostlab.quantities import quantity
 
-__all__ = ["DEFAULT", "Wanted", "latency", "processor"]
+__all__ = ["DEFAULT", "LatencyConfig", "latency", "processor"]
 
 OUT = Path("outputs/benchmarks/latency.json")
 DEFAULT = (
@@ -37,7 +37,7 @@ DEFAULT = (
 
 
 @dataclass(frozen=True)
-class Wanted:
+class LatencyConfig:
     """What to measure, and how."""
 
     names: Sequence[str] = DEFAULT
@@ -55,7 +55,7 @@ class Wanted:
         return [Conditions(self.batches, threads, self.rounds) for threads in dict.fromkeys(self.threads)]
 
 
-def latency(wanted: Wanted) -> None:
+def latency(wanted: LatencyConfig) -> None:
     """Measure models, runs and files side by side, print a table for each batch and number of threads, and write
     ``OUT`` with a chart of the first of these beside it."""
     conditions = wanted.conditions()
@@ -63,7 +63,7 @@ def latency(wanted: Wanted) -> None:
         found = contestants(wanted.names, wanted.runtimes, wanted.image_size, Path(folder))
         if wanted.accuracy:
             _require_accuracies(found)
-        rows: list[Row] = []
+        rows: list[TimingRow] = []
         for one in conditions:
             rows += measure(found, one)
             show(rows[-len(found) :], _where(one.threads), one)
@@ -71,7 +71,7 @@ def latency(wanted: Wanted) -> None:
     _chart(rows[: len(found)], found, wanted)
 
 
-def _write(rows: Sequence[Row], conditions: Sequence[Conditions], top1: dict[str, float | None]) -> None:
+def _write(rows: Sequence[TimingRow], conditions: Sequence[Conditions], top1: dict[str, float | None]) -> None:
     shared = {**asdict(conditions[0]), "threads": [one.threads for one in conditions]}
     versions = {kind: FORMATS[kind].runtime for kind in sorted({row.runtime for row in rows} - {EAGER})}
     content = {"conditions": shared, "processor": processor(), "torch": torch.__version__, "runtimes": versions}
@@ -79,7 +79,7 @@ def _write(rows: Sequence[Row], conditions: Sequence[Conditions], top1: dict[str
     write_text(OUT, json.dumps({**content, "rows": listed}, indent=2) + "\n")
 
 
-def _chart(rows: Sequence[Row], found: Sequence[Deployable], wanted: Wanted) -> None:
+def _chart(rows: Sequence[TimingRow], found: Sequence[Deployable], wanted: LatencyConfig) -> None:
     accuracy, macs = ("top-1 on the validation images, %", False), ("MACs of an image, in millions", True)
     horizontal = Horizontal(*(accuracy if wanted.accuracy else macs))
     points = []
@@ -87,7 +87,7 @@ def _chart(rows: Sequence[Row], found: Sequence[Deployable], wanted: Wanted) -> 
         value = one.top1 if wanted.accuracy else row.macs and row.macs / 1e6
         if value is not None:
             times = row.times[0]
-            points.append(Point(row.name, row.runtime, value, 1e3 * times.mean, 1e3 * times.p95))
+            points.append(ScatterPoint(row.name, row.runtime, value, 1e3 * times.mean, 1e3 * times.p95))
     unknown = [row.name for row in rows if row.name not in {point.name for point in points}]
     if unknown:
         print(f"not in the chart, for their MACs are not known: {', '.join(unknown)}")
@@ -120,7 +120,7 @@ def processor() -> str:
     return next(named, platform.processor() or platform.machine())
 
 
-def show(rows: Sequence[Row], where: str, conditions: Conditions) -> None:
+def show(rows: Sequence[TimingRow], where: str, conditions: Conditions) -> None:
     """Print what was measured, then a table for each batch."""
     table = _titled(f"deployed networks on {where}", "as", "px", "params", "MACs", "load, ms", "first, ms")
     for row in rows:

@@ -18,7 +18,7 @@ from ghostlab.errors import UsageError
 from ghostlab.models import Counts, count, create_model
 from ghostlab.models.options import given
 from ghostlab.models.scaling import ALPHA, BETA, GAMMA, Factors, compound, official, round_resolution
-from ghostlab.models.stages import Stage, stages
+from ghostlab.models.stages import NetworkStage, stages
 from ghostlab.runs import compose
 from ghostlab.runs.identity import model_overrides, plain
 from ghostlab.shell import command
@@ -39,7 +39,7 @@ class Scaled:
     test: int
     counts: Counts
     megabytes: float
-    stages: list[Stage]
+    stages: list[NetworkStage]
 
 
 def chosen_factors(arguments: Mapping[str, Any]) -> Factors:
@@ -115,7 +115,7 @@ def _table(before: Scaled, after: Scaled) -> Table:
     return table
 
 
-def _stage(stage: Stage | None) -> str:
+def _stage(stage: NetworkStage | None) -> str:
     return "" if stage is None else f"{stage.blocks} x {stage.channels} ch, {stage.size} px"
 
 

@@ -14,13 +14,13 @@ from rich.table import Table
 from ghostlab.models import Counts, count, create_model
 from ghostlab.models.scaling import Factors, round_resolution
 
-__all__ = ["TABLES", "PaperTable", "Row", "computed", "rounds_to", "table"]
+__all__ = ["TABLES", "PaperTable", "PrintedRow", "computed", "rounds_to", "table"]
 
 COMPOUND = Factors(1.4, 1.2, 1.3)
 """Depth, width and resolution that the paper prints for MobileNetV1 (table 3) and B0 (table 7)."""
 
 
-class Row(NamedTuple):
+class PrintedRow(NamedTuple):
     """A printed row: ``gmacs`` and ``mparams`` are texts, whose digits say how exact they are; top-1 in percent."""
 
     label: str
@@ -39,7 +39,7 @@ class PaperTable:
 
     title: str
     pixels: int
-    rows: Sequence[Row]
+    rows: Sequence[PrintedRow]
 
 
 DEPTH, WIDTH, RESOLUTION = Factors(depth=4.0), Factors(width=2.0), Factors(resolution=2.0)
@@ -48,48 +48,48 @@ TABLES = (
         "MobileNets and ResNet scaled (EfficientNet, table 3)",
         224,
         (
-            Row("MobileNetV1", "mobilenetv1", Factors(), "0.6", 70.6),
-            Row("  wider", "mobilenetv1", WIDTH, "2.2", 74.2),
-            Row("  larger images", "mobilenetv1", RESOLUTION, "2.2", 72.7),
-            Row("  compound", "mobilenetv1", COMPOUND, "2.3", 75.6),
-            Row("MobileNetV2", "mobilenetv2", Factors(), "0.3", 72.0),
-            Row("  deeper", "mobilenetv2", DEPTH, "1.2", 76.8),
-            Row("  wider", "mobilenetv2", WIDTH, "1.1", 76.4),
-            Row("  larger images", "mobilenetv2", RESOLUTION, "1.2", 74.8),
-            Row("  compound", "mobilenetv2", COMPOUND, "1.3", 77.4, guessed=True),
-            Row("ResNet-50", "resnet50", Factors(), "4.1", 76.0),
-            Row("  deeper", "resnet50", DEPTH, "16.2", 78.1),
-            Row("  wider", "resnet50", WIDTH, "14.7", 77.7),
-            Row("  larger images", "resnet50", RESOLUTION, "16.4", 77.5),
-            Row("  compound", "resnet50", COMPOUND, "16.7", 78.8, guessed=True),
+            PrintedRow("MobileNetV1", "mobilenetv1", Factors(), "0.6", 70.6),
+            PrintedRow("  wider", "mobilenetv1", WIDTH, "2.2", 74.2),
+            PrintedRow("  larger images", "mobilenetv1", RESOLUTION, "2.2", 72.7),
+            PrintedRow("  compound", "mobilenetv1", COMPOUND, "2.3", 75.6),
+            PrintedRow("MobileNetV2", "mobilenetv2", Factors(), "0.3", 72.0),
+            PrintedRow("  deeper", "mobilenetv2", DEPTH, "1.2", 76.8),
+            PrintedRow("  wider", "mobilenetv2", WIDTH, "1.1", 76.4),
+            PrintedRow("  larger images", "mobilenetv2", RESOLUTION, "1.2", 74.8),
+            PrintedRow("  compound", "mobilenetv2", COMPOUND, "1.3", 77.4, guessed=True),
+            PrintedRow("ResNet-50", "resnet50", Factors(), "4.1", 76.0),
+            PrintedRow("  deeper", "resnet50", DEPTH, "16.2", 78.1),
+            PrintedRow("  wider", "resnet50", WIDTH, "14.7", 77.7),
+            PrintedRow("  larger images", "resnet50", RESOLUTION, "16.4", 77.5),
+            PrintedRow("  compound", "resnet50", COMPOUND, "16.7", 78.8, guessed=True),
         ),
     ),
     PaperTable(
         "EfficientNet-B0 scaled (EfficientNet, table 7)",
         224,
         (
-            Row("B0", "efficientnet_b0", Factors(), "0.4", 77.3),
-            Row("  deeper", "efficientnet_b0", DEPTH, "1.8", 79.0),
-            Row("  wider", "efficientnet_b0", WIDTH, "1.8", 78.9),
-            Row("  larger images", "efficientnet_b0", RESOLUTION, "1.9", 79.1),
-            Row("  compound", "efficientnet_b0", COMPOUND, "1.8", 81.1),
+            PrintedRow("B0", "efficientnet_b0", Factors(), "0.4", 77.3),
+            PrintedRow("  deeper", "efficientnet_b0", DEPTH, "1.8", 79.0),
+            PrintedRow("  wider", "efficientnet_b0", WIDTH, "1.8", 78.9),
+            PrintedRow("  larger images", "efficientnet_b0", RESOLUTION, "1.9", 79.1),
+            PrintedRow("  compound", "efficientnet_b0", COMPOUND, "1.8", 81.1),
         ),
     ),
     PaperTable(
         "Fused-MBConv in EfficientNet-B4 (EfficientNetV2, table 3)",
         380,
         (
-            Row("none", "efficientnet_b4", Factors(), "4.5", 82.8, "19.3"),
-            Row("stages 1-3", "efficientnet_b4_fused3", Factors(), "7.5", 83.1, "20.0"),
-            Row("stages 1-5", "efficientnet_b4_fused5", Factors(), "21.3", 83.1, "43.4"),
-            Row("stages 1-7", "efficientnet_b4_fused7", Factors(), "34.4", 81.7, "132.0"),
+            PrintedRow("none", "efficientnet_b4", Factors(), "4.5", 82.8, "19.3"),
+            PrintedRow("stages 1-3", "efficientnet_b4_fused3", Factors(), "7.5", 83.1, "20.0"),
+            PrintedRow("stages 1-5", "efficientnet_b4_fused5", Factors(), "21.3", 83.1, "43.4"),
+            PrintedRow("stages 1-7", "efficientnet_b4_fused7", Factors(), "34.4", 81.7, "132.0"),
         ),
     ),
 )
 
 
 @cache
-def computed(row: Row, pixels: int) -> Counts:
+def computed(row: PrintedRow, pixels: int) -> Counts:
     """Parameters and MACs of a row's network for images of ``pixels`` at 1,000 classes."""
     with torch.device("meta"):
         model = create_model(row.model, depth=row.factors.depth, width=row.factors.width)

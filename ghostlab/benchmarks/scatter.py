@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ghostlab.files import write_file
 
-__all__ = ["Horizontal", "Point", "scatter", "spread"]
+__all__ = ["Horizontal", "ScatterPoint", "scatter", "spread"]
 
 ROOM = 1.3
 """Factor that the axis of times goes beyond the lowest and the highest."""
@@ -29,7 +29,7 @@ class Horizontal(NamedTuple):
     logarithmic: bool = True
 
 
-class Point(NamedTuple):
+class ScatterPoint(NamedTuple):
     """A network in a runtime: its name, its place from left to right, and mean and 95th percentile of milliseconds."""
 
     name: str
@@ -39,7 +39,7 @@ class Point(NamedTuple):
     p95: float
 
 
-def scatter(path: Path, title: str, horizontal: Horizontal, points: Sequence[Point]) -> None:
+def scatter(path: Path, title: str, horizontal: Horizontal, points: Sequence[ScatterPoint]) -> None:
     """Milliseconds, logarithmic, over the points' values; the names stand in a column on the right, where they do not
     overlap. Where there are several runtimes, each has a colour."""
     figure = Figure(figsize=(8, max(3.5, 1 + 0.3 * len(points))), layout="constrained")
@@ -79,7 +79,7 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
     return moved
 
 
-def _draw_point(axes: Axes, point: Point, height: float, color: str) -> None:
+def _draw_point(axes: Axes, point: ScatterPoint, height: float, color: str) -> None:
     place = (point.value, point.mean)
     above = np.array([[0.0], [max(0.0, point.p95 - point.mean)]])
     axes.errorbar(*place, yerr=above, fmt="o", color=color, capsize=3)

@@ -20,7 +20,7 @@ from ghostlab.deploy.export.formats import FORMATS
 from ghostlab.errors import UsageError
 from ghostlab.terminal import tracked
 
-__all__ = ["WARM_UP", "Conditions", "Row", "Times", "measure"]
+__all__ = ["WARM_UP", "Conditions", "Times", "TimingRow", "measure"]
 
 WARM_UP = 3
 """Calls with each batch before anything is measured."""
@@ -56,7 +56,7 @@ class Times:
 
 
 @dataclass(frozen=True)
-class Row:
+class TimingRow:
     """A contestant: what it is, and the seconds until it was there, of its very first call, and of the others."""
 
     name: str
@@ -71,7 +71,7 @@ class Row:
     times: list[Times]
 
 
-def measure(contestants: Sequence[Deployable], conditions: Conditions) -> list[Row]:
+def measure(contestants: Sequence[Deployable], conditions: Conditions) -> list[TimingRow]:
     """Let every contestant, in a process of its own, take its turns: in each round one call with every batch.
 
     A turn begins with a call that is not timed, since after another contestant's the caches hold other things.
@@ -88,7 +88,7 @@ def measure(contestants: Sequence[Deployable], conditions: Conditions) -> list[R
             for seat, seconds in zip(seats, turns, strict=True):
                 seconds.append(seat.ask("turn"))
     return [
-        Row(
+        TimingRow(
             name=one.name,
             runtime=one.runtime,
             threads=conditions.threads,

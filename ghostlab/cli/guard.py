@@ -24,7 +24,7 @@ from ghostlab.runs.messages import exit_code, one_line
 from ghostlab.runs.plus import register
 from ghostlab.shell import command
 from ghostlab.slurm import enduring
-from ghostlab.studies.application import Task
+from ghostlab.studies.application import HydraTask
 from ghostlab.studies.jobs import apart
 
 __all__ = ["Run", "guarded", "hydra_command", "subcommand"]
@@ -92,7 +92,7 @@ def hydra_command(task: Callable[[DictConfig], object], arguments: list[str]) ->
     register()
     sys.argv[1:] = checked(arguments)
     own = _as_given(task)
-    whole = Task(lambda cfg: _once(own, cfg), own, command(Path(sys.argv[0]).name, *arguments))
+    whole = HydraTask(lambda cfg: _once(own, cfg), own, command(Path(sys.argv[0]).name, *arguments))
     try:
         with enduring(), _environment("1"):
             hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="config")(whole)()

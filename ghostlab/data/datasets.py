@@ -18,13 +18,13 @@ from ghostlab.errors import UsageError
 if TYPE_CHECKING:
     from ghostlab.data.config import DataConfig
 
-__all__ = ["DATASETS", "Entry", "build"]
+__all__ = ["DATASETS", "DatasetEntry", "build"]
 
 DIGITS_VAL = 0.2
 
 
 @dataclass(frozen=True)
-class Entry:
+class DatasetEntry:
     """How to build a data set, and which fields of the configuration it needs (with the reason) or has no use for."""
 
     build: Callable[[DataConfig], tuple[Source, Source]]
@@ -55,17 +55,17 @@ def digits(cfg: DataConfig) -> tuple[MemorySource, MemorySource]:
 
 _ROOT = {"root": "the folder of its images, data.root=<folder>"}
 _SPLIT = ("val_fraction", "split_seed")
-_FOLDER = Entry(folder_sources, _ROOT, unused=("download",))
+_FOLDER = DatasetEntry(folder_sources, _ROOT, unused=("download",))
 
 
-def _downloaded(name: str) -> Entry:
+def _downloaded(name: str) -> DatasetEntry:
     unused = _SPLIT[:1] if name == "caltech101" else _SPLIT
     offered = DOWNLOADS[name].offered
-    return Entry(partial(downloaded_sources, name), _ROOT, unused if offered else (*unused, "download"))
+    return DatasetEntry(partial(downloaded_sources, name), _ROOT, unused if offered else (*unused, "download"))
 
 
-DATASETS: dict[str, Entry] = {
-    "digits": Entry(digits, unused=("root", "download")),
+DATASETS: dict[str, DatasetEntry] = {
+    "digits": DatasetEntry(digits, unused=("root", "download")),
     **{name: _downloaded(name) for name in DOWNLOADS},
     **dict.fromkeys(("imagenet", "eurosat", "birdsnap", "imagefolder"), _FOLDER),
 }

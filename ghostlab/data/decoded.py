@@ -40,7 +40,7 @@ CHUNK = 1024
 logger = logging.getLogger(__name__)
 
 
-class _Entry(NamedTuple):
+class _ImageEntry(NamedTuple):
     """Where an image begins in the file of pixels and how large it is, or what the decoder says against its bytes.
 
     With neither a size nor a reason the system could not read the file: it is read when it is wanted.
@@ -62,7 +62,7 @@ class DecodedSource:
 
     files: FileSource
     kept: Path
-    entries: Sequence[_Entry]
+    entries: Sequence[_ImageEntry]
 
     @property
     def targets(self) -> NDArray[np.int64]:
@@ -157,12 +157,16 @@ def _header_bytes(path: str) -> int:
         return 0
 
 
-def _read_index(folder: Path, images: int) -> list[_Entry] | None:
+def _read_index(folder: Path, images: int) -> list[_ImageEntry] | None:
     """The entries of a whole file of pixels; None where there is none."""
     try:
         read = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         # A list alone is of an earlier version, which took errors of the system for what the decoder says.
-        entries = [_Entry(*entry) for entry in read["images"]] if "images" in read else [_Entry(*e[:3]) for e in read]
+        entries = (
+            [_ImageEntry(*entry) for entry in read["images"]]
+            if "images" in read
+            else [_ImageEntry(*e[:3]) for e in read]
+        )
         end = max(entry.offset + 3 * entry.height * entry.width for entry in entries)
         whole = end == (folder / PIXELS).stat().st_size
     except (OSError, ValueError, TypeError, KeyError):
@@ -170,11 +174,11 @@ def _read_index(folder: Path, images: int) -> list[_Entry] | None:
     return entries if whole and len(entries) == images else None
 
 
-def _decode(source: FileSource, folder: Path) -> list[_Entry]:
+def _decode(source: FileSource, folder: Path) -> list[_ImageEntry]:
     # Whoever holds the lock writes alone: other temporary files were left by processes that were killed.
     for left in folder.glob(f".{Path(PIXELS).stem}.*"):
         left.unlink()
-    entries: list[_Entry] = []
+    entries: list[_ImageEntry] = []
 
     def write(to: Path) -> None:
         with to.open("wb") as out:
@@ -185,7 +189,7 @@ def _decode(source: FileSource, folder: Path) -> list[_Entry]:
     return entries
 
 
-def _complete(source: FileSource, folder: Path, entries: list[_Entry]) -> list[_Entry]:
+def _complete(source: FileSource, folder: Path, entries: list[_ImageEntry]) -> list[_ImageEntry]:
     """The entries with those images that could not be read when the others were; their pixels are appended."""
     absent = [k for k, entry in enumerate(entries) if entry.absent]
     file = folder / PIXELS
@@ -202,19 +206,19 @@ def _complete(source: FileSource, folder: Path, entries: list[_Entry]) -> list[_
     return completed
 
 
-def _write_index(folder: Path, entries: list[_Entry]) -> None:
+def _write_index(folder: Path, entries: list[_ImageEntry]) -> None:
     write_text(folder / INDEX, json.dumps({"version": VERSION, "images": entries}))
 
 
-def _write(paths: Sequence[str], out: BinaryIO) -> Iterator[_Entry]:
+def _write(paths: Sequence[str], out: BinaryIO) -> Iterator[_ImageEntry]:
     offset = out.seek(0, os.SEEK_END)
     for image in _images(paths):
         if isinstance(image, UnreadableError):
-            yield _Entry(offset, unreadable=None if image.passing else image.reason)
+            yield _ImageEntry(offset, unreadable=None if image.passing else image.reason)
             continue
         pixels = np.asarray(image)
         out.write(pixels.tobytes())
-        yield _Entry(offset, *pixels.shape[:2])
+        yield _ImageEntry(offset, *pixels.shape[:2])
         offset += pixels.nbytes
 
 

@@ -1,7 +1,7 @@
 """Teachers, the losses by which a student learns from them, and caches of their answers."""
 
 from ghostlab.distill.cache import AnswerCache
-from ghostlab.distill.choice import Choice, Source
+from ghostlab.distill.choice import Choice, TeacherSource
 from ghostlab.distill.decoupled import dkd
 from ghostlab.distill.features import feature
 from ghostlab.distill.logits import hard, soft
@@ -12,8 +12,8 @@ __all__ = [
     "AnswerCache",
     "Choice",
     "Preprocessing",
-    "Source",
     "Teacher",
+    "TeacherSource",
     "answers",
     "dist",
     "dkd",

@@ -10,10 +10,10 @@ from torch import nn
 
 from ghostlab.distill.views import Committee, Preprocessing, Teacher
 
-__all__ = ["Choice", "Source"]
+__all__ = ["Choice", "TeacherSource"]
 
 
-class Source(Protocol):
+class TeacherSource(Protocol):
     """Where a teacher comes from; nothing is opened before ``open``."""
 
     @property
@@ -40,7 +40,7 @@ class Choice:
     source says; one that says nothing sees the student's images as they are.
     """
 
-    sources: Sequence[Source]
+    sources: Sequence[TeacherSource]
     weights: Sequence[float]
     size: int | None = None
     mean: tuple[float, ...] | None = None
@@ -54,7 +54,7 @@ class Choice:
         ]
 
     def open(self, num_classes: int, given: Preprocessing) -> list[Teacher]:
-        """Every teacher, opened for images that are prepared as ``given``; raises what ``Source.open`` does."""
+        """Every teacher, opened for images that are prepared as ``given``; raises what ``TeacherSource.open`` does."""
         return [Teacher(source.open(num_classes), given, self._view(source, given)) for source in self.sources]
 
     def together(self, teachers: Sequence[Teacher]) -> nn.Module:
@@ -70,6 +70,6 @@ class Choice:
         together = evaluate(self.together(teachers))
         return f"teachers {', '.join(each)}; together {together:.1f}", together
 
-    def _view(self, source: Source, given: Preprocessing) -> Preprocessing:
+    def _view(self, source: TeacherSource, given: Preprocessing) -> Preprocessing:
         own = source.preprocessing or Preprocessing(given.mean, given.std)
         return Preprocessing(self.mean or own.mean, self.std or own.std, (self.size,) if self.size else own.sizes)

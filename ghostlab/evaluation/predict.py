@@ -22,7 +22,7 @@ from ghostlab.errors import GhostlabError, RunError, UsageError
 from ghostlab.files import shown
 from ghostlab.runs.run import find_run
 
-__all__ = ["Classifier", "Prediction", "find_images", "open_classifier"]
+__all__ = ["Prediction", "Predictor", "find_images", "open_classifier"]
 
 
 EMPTY = f"no images in this folder; read are {READ}"
@@ -38,7 +38,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Classifier:
+class Predictor:
     """An opened network: ``model`` takes images (B, 3, H, W) as its description says, and gives logits."""
 
     source: str
@@ -84,7 +84,7 @@ class Classifier:
         return logits.float().softmax(1)
 
 
-def open_classifier(source: str | Path) -> Classifier:
+def open_classifier(source: str | Path) -> Predictor:
     """An exported file, what ``tools/fuse.py`` wrote, a run folder, or a checkpoint in one.
 
     Raises ``UsageError`` for what is none of these or needs packages that are not installed, and ``RunError`` for files
@@ -97,14 +97,14 @@ def open_classifier(source: str | Path) -> Classifier:
         kind = format_of(path)
         kind.require()
         description = kind.describe(path)
-        return Classifier(str(source), kind.open(path), description)
+        return Predictor(str(source), kind.open(path), description)
     if not path.name.startswith("fused.") and find_run(path) is None:
         suffixes = ", ".join(known.files[0] for known in FORMATS.values())
         raise UsageError(
             f"'{source}': not a network; expected a file that ends in {suffixes}, a fused.safetensors, or a run folder"
         )
     network = open_network(path)
-    return Classifier(str(source), lean(network.model).to(memory_format=torch.channels_last), network.description)
+    return Predictor(str(source), lean(network.model).to(memory_format=torch.channels_last), network.description)
 
 
 def find_images(given: Sequence[str], left_out: LeftOut) -> tuple[list[str], list[Prediction]]:

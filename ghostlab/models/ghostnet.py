@@ -25,11 +25,11 @@ __all__ = [
     "REPARAM_INCLUDE",
     "STAGES",
     "AttentiveGhostModule",
+    "BlockRow",
     "DFCAttention",
     "GhostBottleneck",
     "GhostModule",
     "GhostNet",
-    "Row",
     "SqueezeExcite",
     "set_drop_path",
 ]
@@ -40,7 +40,7 @@ REPARAM_INCLUDE = ("*.primary_conv.0", "*.cheap_operation.0", "*.conv_dw")
 HEAD_CHANNELS = 1280
 
 
-class Row(NamedTuple):
+class BlockRow(NamedTuple):
     """One block of the table: channels are those of width 1.0, ``kernel`` is that of its k x k depthwise parts."""
 
     kernel: int
@@ -51,31 +51,31 @@ class Row(NamedTuple):
 
 
 STAGES = (
-    (Row(3, 16, 16, False, 1),),
-    (Row(3, 48, 24, False, 2),),
-    (Row(3, 72, 24, False, 1),),
-    (Row(5, 72, 40, True, 2),),
-    (Row(5, 120, 40, True, 1),),
-    (Row(3, 240, 80, False, 2),),
+    (BlockRow(3, 16, 16, False, 1),),
+    (BlockRow(3, 48, 24, False, 2),),
+    (BlockRow(3, 72, 24, False, 1),),
+    (BlockRow(5, 72, 40, True, 2),),
+    (BlockRow(5, 120, 40, True, 1),),
+    (BlockRow(3, 240, 80, False, 2),),
     (
-        Row(3, 200, 80, False, 1),
-        Row(3, 184, 80, False, 1),
-        Row(3, 184, 80, False, 1),
-        Row(3, 480, 112, True, 1),
-        Row(3, 672, 112, True, 1),
+        BlockRow(3, 200, 80, False, 1),
+        BlockRow(3, 184, 80, False, 1),
+        BlockRow(3, 184, 80, False, 1),
+        BlockRow(3, 480, 112, True, 1),
+        BlockRow(3, 672, 112, True, 1),
     ),
-    (Row(5, 672, 160, True, 2),),
+    (BlockRow(5, 672, 160, True, 2),),
     (
-        Row(5, 960, 160, False, 1),
-        Row(5, 960, 160, True, 1),
-        Row(5, 960, 160, False, 1),
-        Row(5, 960, 160, True, 1),
+        BlockRow(5, 960, 160, False, 1),
+        BlockRow(5, 960, 160, True, 1),
+        BlockRow(5, 960, 160, False, 1),
+        BlockRow(5, 960, 160, True, 1),
     ),
 )
 FIRST_ATTENTIVE_STAGE = 2
 
 
-def scaled(width: float, depth: float) -> list[list[Row]]:
+def scaled(width: float, depth: float) -> list[list[BlockRow]]:
     """The table of a network ``width`` times as wide and ``depth`` times as deep.
 
     Channels are rounded to multiples of 4, at most 10 % down. What is deepened is a run of blocks with the same output
@@ -86,7 +86,7 @@ def scaled(width: float, depth: float) -> list[list[Row]]:
     def channels(count: int) -> int:
         return round_filters(count, width, divisor=4)
 
-    stages: list[list[Row]] = [[] for _ in STAGES]
+    stages: list[list[BlockRow]] = [[] for _ in STAGES]
     placed = [(stage, row) for stage, rows in zip(stages, STAGES, strict=True) for row in rows]
     for _, run in groupby(placed, key=lambda place: place[1].out):
         blocks = list(run)
@@ -187,7 +187,7 @@ class GhostBottleneck(nn.Module):
     (B, in_chs, H, W) -> (B, row.out, ceil(H / stride), ceil(W / stride)); ``row`` holds this block's own channels.
     """
 
-    def __init__(self, in_chs: int, row: Row, gate_upsample: str | None = None) -> None:
+    def __init__(self, in_chs: int, row: BlockRow, gate_upsample: str | None = None) -> None:
         super().__init__()
         kernel = (row.kernel, row.kernel)
         self.ghost1 = GhostModule(in_chs, row.expanded)

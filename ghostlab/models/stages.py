@@ -12,10 +12,10 @@ from ghostlab.errors import UsageError
 from ghostlab.models.ghostnet import GhostNet
 from ghostlab.reparam.trace import evaluating, image_channels
 
-__all__ = ["Stage", "stages"]
+__all__ = ["NetworkStage", "stages"]
 
 
-class Stage(NamedTuple):
+class NetworkStage(NamedTuple):
     """Neighbouring blocks with the same output: how many, its channels, and the side of its maps in pixels."""
 
     blocks: int
@@ -23,7 +23,7 @@ class Stage(NamedTuple):
     size: int
 
 
-def stages(model: nn.Module, image_size: int) -> list[Stage]:
+def stages(model: nn.Module, image_size: int) -> list[NetworkStage]:
     """The stages of a GhostNet, an EfficientNet, a MobileNet or a ResNet on the meta device, from first to last.
 
     Blocks are told apart by what they put out for an image of ``image_size`` pixels; nothing is computed. Raises
@@ -39,12 +39,12 @@ def stages(model: nn.Module, image_size: int) -> list[Stage]:
         model(torch.empty(1, image_channels(model), image_size, image_size, device="meta"))
     for hook in hooks:
         hook.remove()
-    found: list[Stage] = []
+    found: list[NetworkStage] = []
     for output in outputs:
         if found and found[-1][1:] == output:
             found[-1] = found[-1]._replace(blocks=found[-1].blocks + 1)
         else:
-            found.append(Stage(1, *output))
+            found.append(NetworkStage(1, *output))
     return found
 
 

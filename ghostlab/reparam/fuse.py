@@ -13,8 +13,8 @@ from ghostlab.private_apis import uncompiled
 from ghostlab.reparam.branches import MultiBranchConv
 from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import computing, sites
-from ghostlab.reparam.plan import Plan, apply, plan
-from ghostlab.reparam.proof import Comparison, compare
+from ghostlab.reparam.plan import FoldPlan, apply, plan
+from ghostlab.reparam.proof import OutputDifference, compare
 from ghostlab.reparam.trace import default_input
 
 __all__ = ["TOLERANCE32", "TOLERANCE64", "FuseReport", "NothingToFoldError", "deployed", "fuse"]
@@ -95,7 +95,7 @@ def deployed(model: nn.Module, example_input: Tensor | None = None) -> nn.Module
     return apply(copy_of(model), _plan(model, images))
 
 
-def _plan(model: nn.Module, images: Tensor) -> Plan:
+def _plan(model: nn.Module, images: Tensor) -> FoldPlan:
     found = plan(model, images)
     if not found and not sites(model):
         raise NothingToFoldError(
@@ -104,7 +104,7 @@ def _plan(model: nn.Module, images: Tensor) -> Plan:
     return found
 
 
-def _report(found: Plan, grown: Mapping[str, MultiBranchConv], proof: list[Comparison]) -> FuseReport:
+def _report(found: FoldPlan, grown: Mapping[str, MultiBranchConv], proof: list[OutputDifference]) -> FuseReport:
     return FuseReport(
         grown=len(grown),
         branches=sum(site.branches for site in grown.values()),
@@ -119,7 +119,7 @@ def _report(found: Plan, grown: Mapping[str, MultiBranchConv], proof: list[Compa
     )
 
 
-def _check(found: Comparison) -> None:
+def _check(found: OutputDifference) -> None:
     differs = "the fused model differs from the original by {:.1e} of its largest output in {} (allowed: {:.0e})"
     if not found.float64 <= TOLERANCE64:
         raise RunError(differs.format(found.float64, "float64", TOLERANCE64))

@@ -25,7 +25,7 @@ MARKS = ("running_mean", "scale.conv.weight", "identity.present")
 
 
 @dataclass(frozen=True)
-class _Form:
+class _SiteForm:
     """The form of one Conv-BN site: grown (``branches`` > 0), plain (a norm at its own place) or deployed (neither).
 
     A grown one may have a norm at its own place, after the sum of its branches.
@@ -70,17 +70,17 @@ def _marks(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {key: value.shape for key, value in state.items() if key.endswith(MARKS)}
 
 
-def _form(pair: Pair, state: Mapping[str, Tensor], channels: int) -> _Form | None:
+def _form(pair: Pair, state: Mapping[str, Tensor], channels: int) -> _SiteForm | None:
     """The form that the keys of ``state`` give to ``pair``, whose convolution has ``channels`` outputs."""
     conv, norm, bias = pair.conv, f"{pair.norm}.running_mean" in state, f"{pair.conv}.bias" in state
     if f"{conv}.conv.weight" in state:
         branches = max(1, len(state[f"{conv}.conv.weight"]) // channels)
         identity = f"{conv}.identity.{'present' if norm else 'running_mean'}" in state
-        return _Form(norm, branches, f"{conv}.scale.conv.weight" in state, identity)
-    return _Form(norm, bias=bias) if f"{conv}.weight" in state and (norm or bias) else None
+        return _SiteForm(norm, branches, f"{conv}.scale.conv.weight" in state, identity)
+    return _SiteForm(norm, bias=bias) if f"{conv}.weight" in state and (norm or bias) else None
 
 
-def _change(model: nn.Module, pair: Pair, form: _Form) -> None:
+def _change(model: nn.Module, pair: Pair, form: _SiteForm) -> None:
     old, place = model.get_submodule(pair.conv), model.get_submodule(pair.norm)
     conv = old.single() if isinstance(old, MultiBranchConv) else cast(nn.Conv2d, old)
     norm = place.restore(conv.weight) if isinstance(place, NormPlace) else cast(BatchNorm, place)

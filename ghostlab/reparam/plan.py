@@ -11,11 +11,11 @@ from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import fold_norms, fold_sites, plain, sites
 from ghostlab.reparam.pairs import Pair, Survey, survey
 
-__all__ = ["Plan", "apply", "grown_pairs", "plan"]
+__all__ = ["FoldPlan", "apply", "grown_pairs", "plan"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class FoldPlan:
     """What is folded, in this order: blocks with a method of their own, batch norms, the other branches."""
 
     blocks: tuple[str, ...]
@@ -29,17 +29,19 @@ class Plan:
         return bool(self.blocks or self.norms.pairs or self.norms.after_linear or self.norms.before)
 
 
-def plan(model: nn.Module, example_input: Tensor | None = None) -> Plan:
+def plan(model: nn.Module, example_input: Tensor | None = None) -> FoldPlan:
     """What there is to fold in ``model``, which stays as it is; it runs once, as in ``find_pairs``."""
     copied = copy_of(model)
     grown = grown_pairs(copied, example_input)
     blocks, failed = collapse_all(copied, grown)
     fold_sites(copied)  # what is left of one whose norm follows the sum of its branches is a pair
     norms = survey(copied, example_input)
-    return Plan(tuple(blocks), grown, norms, tuple((name, _why(name, reason, failed)) for name, reason in norms.left))
+    return FoldPlan(
+        tuple(blocks), grown, norms, tuple((name, _why(name, reason, failed)) for name, reason in norms.left)
+    )
 
 
-def apply(model: nn.Module, planned: Plan) -> nn.Module:
+def apply(model: nn.Module, planned: FoldPlan) -> nn.Module:
     """Fold in ``model``, or in a copy of it in any precision, what ``planned`` lists; in place, and returned."""
     collapse(model, planned.blocks, planned.grown)
     fold_norms(model, planned.norms)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from ghostlab.private_apis import tree_leaves
 from ghostlab.reparam.copying import copy_of
 
-__all__ = ["Comparison", "compare", "randomize"]
+__all__ = ["OutputDifference", "compare", "randomize"]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class OutputDifference:
     """Largest differences of outputs, each relative to the largest absolute value of its output; inf if not finite."""
 
     float64: float
@@ -26,7 +26,7 @@ class Comparison:
     """Between the model in float32 and in float64: what the number format alone does to it."""
 
 
-def compare(model: nn.Module, fold: Callable[[nn.Module], object], shape: tuple[int, ...]) -> list[Comparison]:
+def compare(model: nn.Module, fold: Callable[[nn.Module], object], shape: tuple[int, ...]) -> list[OutputDifference]:
     """``model`` against a copy of it changed by ``fold``: with its own values, and with those of ``randomize``.
 
     Both run on the CPU in evaluation mode on random images of ``shape`` (B, C, H, W).
@@ -37,12 +37,14 @@ def compare(model: nn.Module, fold: Callable[[nn.Module], object], shape: tuple[
     return [_compare(values, fold, images) for values in (randomize(copy_of(own), images, generator), own)]
 
 
-def _compare(model: nn.Module, fold: Callable[[nn.Module], object], images: Tensor) -> Comparison:
+def _compare(model: nn.Module, fold: Callable[[nn.Module], object], images: Tensor) -> OutputDifference:
     folded = copy_of(model)
     fold(folded)
     exact, exact_folded = _outputs(model, images), _outputs(folded, images)
     single, single_folded = _outputs(model.float(), images.float()), _outputs(folded.float(), images.float())
-    return Comparison(_difference(exact, exact_folded), _difference(single, single_folded), _difference(exact, single))
+    return OutputDifference(
+        _difference(exact, exact_folded), _difference(single, single_folded), _difference(exact, single)
+    )
 
 
 @torch.no_grad()

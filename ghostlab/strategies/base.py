@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pytorch_lightning import Callback
 from torch import Tensor, nn
 
-from ghostlab.distill.choice import Source
+from ghostlab.distill.choice import TeacherSource
 
 __all__ = ["Drawn", "LrFactor", "Services", "Stage", "Step", "Strategy", "Task", "TrainingImages", "Transform"]
 
@@ -115,7 +115,7 @@ class Services(Protocol):
     def default_teacher(self) -> Path:
         """The run folder of the data set's default teacher, trained now if it is not there yet."""
 
-    def teachers(self, sources: Sequence[str | Path], architectures: Sequence[str | None]) -> Sequence[Source]:
+    def teachers(self, sources: Sequence[str | Path], architectures: Sequence[str | None]) -> Sequence[TeacherSource]:
         """Teachers by run folders, checkpoints and names of timm's, with as many architectures for those that do not
         say their own."""
 

@@ -14,11 +14,11 @@ from ghostlab.errors import UsageError, unknown
 if TYPE_CHECKING:
     from ghostlab.strategies.base import Strategy
 
-__all__ = ["RECIPES", "STRATEGIES", "Entry", "canonical_name", "join", "load"]
+__all__ = ["RECIPES", "STRATEGIES", "StrategyEntry", "canonical_name", "join", "load"]
 
 
 @dataclass(frozen=True)
-class Entry:
+class StrategyEntry:
     """Where a strategy lives, and what it occupies: two strategies with the same ``slot`` exclude each other."""
 
     location: str
@@ -26,22 +26,22 @@ class Entry:
 
 
 # The order of this table is the order in which strategies are applied.
-STRATEGIES: dict[str, Entry] = {
-    "baseline": Entry("ghostlab.strategies.baseline:Baseline"),
-    "progressive": Entry("ghostlab.strategies.progressive:Progressive"),
-    "droppath": Entry("ghostlab.strategies.droppath:DropPath"),
-    "reparam": Entry("ghostlab.strategies.reparam:Reparam"),
-    "randaugment": Entry("ghostlab.strategies.randaugment:RandAugment", slot="augmentation policy"),
-    "autoaugment": Entry("ghostlab.strategies.autoaugment:AutoAugment", slot="augmentation policy"),
-    "erasing": Entry("ghostlab.strategies.erasing:Erasing"),
-    "smoothing": Entry("ghostlab.strategies.smoothing:Smoothing"),
-    "mixup": Entry("ghostlab.strategies.mixup:Mixup"),
-    "cutmix": Entry("ghostlab.strategies.cutmix:CutMix"),
-    "kd": Entry("ghostlab.strategies.kd:KnowledgeDistillation"),
-    "cosine": Entry("ghostlab.strategies.cosine:Cosine", slot="learning-rate schedule"),
-    "step": Entry("ghostlab.strategies.step:StepDecay", slot="learning-rate schedule"),
-    "exponential": Entry("ghostlab.strategies.exponential:Exponential", slot="learning-rate schedule"),
-    "ema": Entry("ghostlab.strategies.ema:Ema"),
+STRATEGIES: dict[str, StrategyEntry] = {
+    "baseline": StrategyEntry("ghostlab.strategies.baseline:Baseline"),
+    "progressive": StrategyEntry("ghostlab.strategies.progressive:Progressive"),
+    "droppath": StrategyEntry("ghostlab.strategies.droppath:DropPath"),
+    "reparam": StrategyEntry("ghostlab.strategies.reparam:Reparam"),
+    "randaugment": StrategyEntry("ghostlab.strategies.randaugment:RandAugment", slot="augmentation policy"),
+    "autoaugment": StrategyEntry("ghostlab.strategies.autoaugment:AutoAugment", slot="augmentation policy"),
+    "erasing": StrategyEntry("ghostlab.strategies.erasing:Erasing"),
+    "smoothing": StrategyEntry("ghostlab.strategies.smoothing:Smoothing"),
+    "mixup": StrategyEntry("ghostlab.strategies.mixup:Mixup"),
+    "cutmix": StrategyEntry("ghostlab.strategies.cutmix:CutMix"),
+    "kd": StrategyEntry("ghostlab.strategies.kd:KnowledgeDistillation"),
+    "cosine": StrategyEntry("ghostlab.strategies.cosine:Cosine", slot="learning-rate schedule"),
+    "step": StrategyEntry("ghostlab.strategies.step:StepDecay", slot="learning-rate schedule"),
+    "exponential": StrategyEntry("ghostlab.strategies.exponential:Exponential", slot="learning-rate schedule"),
+    "ema": StrategyEntry("ghostlab.strategies.ema:Ema"),
 }
 
 RECIPES: dict[str, tuple[str, ...]] = {

@@ -18,13 +18,13 @@ from omegaconf.errors import OmegaConfBaseException
 from ghostlab.runs.compose import CONF
 from ghostlab.runs.hydra_node import refuse_hydra_settings
 
-__all__ = ["Application", "Task", "job_config"]
+__all__ = ["Application", "HydraTask", "job_config"]
 
 Work = Callable[[DictConfig], object]
 
 
 @dataclass
-class Task:
+class HydraTask:
     """What Hydra is to run.
 
     ``single`` is done in a run of its own and ``work`` in each job of a sweep. Errors are kept until Hydra has

@@ -15,13 +15,13 @@ from ghostlab.studies.designs import DESIGNS, Variant, parts_of
 from ghostlab.studies.jobs import Composer, Job, is_knob, refuse_unused
 from ghostlab.studies.plan import Comparison, Row, Table
 
-__all__ = ["Wanted", "arrange"]
+__all__ = ["AblationConfig", "arrange"]
 
 Choices = Mapping[str, Sequence[str]]
 
 
 @dataclass
-class Wanted:
+class AblationConfig:
     """``conf/ablation``: ``base``, ``rows`` and ``reference`` belong to some of the designs only; ``compare`` has one
     row or a list of rows for each of its keys."""
 
@@ -49,7 +49,7 @@ class _Cell:
     values: tuple[str, ...]
 
 
-def arrange(given: Choices, wanted: Wanted, outputs: Path, composer: Composer) -> tuple[list[Job], list[Table]]:
+def arrange(given: Choices, wanted: AblationConfig, outputs: Path, composer: Composer) -> tuple[list[Job], list[Table]]:
     """The runs, all rows with one seed before the next so that a part of them says something, and their tables.
 
     Raises ``UsageError`` for an ablation that cannot be made.
@@ -69,7 +69,7 @@ def arrange(given: Choices, wanted: Wanted, outputs: Path, composer: Composer) -
     return sorted(jobs.values(), key=lambda job: int(job.cfg.seed)), tables
 
 
-def _variants(given: Choices, wanted: Wanted) -> list[Variant]:
+def _variants(given: Choices, wanted: AblationConfig) -> list[Variant]:
     strategies = [override.partition("=")[2] for override in given.get("strategy", ["strategy=baseline"])]
     if wanted.design in DESIGNS:
         return DESIGNS[wanted.design](parts_of(strategies), wanted.base)
@@ -87,7 +87,7 @@ def _variants(given: Choices, wanted: Wanted) -> list[Variant]:
     ]
 
 
-def _check(given: Choices, wanted: Wanted, knobs: Choices) -> None:
+def _check(given: Choices, wanted: AblationConfig, knobs: Choices) -> None:
     if len(given.get("outputs", [])) > 1:
         raise UsageError("outputs: the runs of an ablation have one folder")
     swept = [key for key, values in knobs.items() if len(set(values)) > 1]
@@ -106,7 +106,9 @@ def _cells(
         yield _Cell(Job(overrides, cfg, run_folder(cfg)), variant, own)
 
 
-def _table(common: Sequence[str], rest: Choices, cells: Sequence[_Cell], wanted: Wanted, outputs: Path) -> Table:
+def _table(
+    common: Sequence[str], rest: Choices, cells: Sequence[_Cell], wanted: AblationConfig, outputs: Path
+) -> Table:
     grouped: dict[str, list[_Cell]] = {}
     for cell in cells:
         grouped.setdefault(_name(cell), []).append(cell)

@@ -22,7 +22,7 @@ from ghostlab.runs.result_file import read_result
 from ghostlab.runs.settings import parse, typed
 from ghostlab.shell import command
 from ghostlab.studies.application import Application, job_config
-from ghostlab.studies.arrange import Wanted, arrange
+from ghostlab.studies.arrange import AblationConfig, arrange
 from ghostlab.studies.jobs import Composer, Job, apart, choices
 from ghostlab.studies.outcome import show_outcome
 from ghostlab.studies.plan import Plan, Table, keep_plan
@@ -117,7 +117,7 @@ def _planned(
         del rest["experiment"]
     if "experiment" in rest:
         rest["ablation.design"] = ["ablation.design=null"]  # the experiment may bring one along, which no run has
-    return arrange(rest, typed(Wanted, node, "ablation"), outputs, composer)
+    return arrange(rest, typed(AblationConfig, node, "ablation"), outputs, composer)
 
 
 def _progress(jobs: Sequence[Job], todo: Sequence[Job], launcher: DictConfig) -> Progress:

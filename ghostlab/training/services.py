@@ -14,7 +14,7 @@ from torch import nn
 
 from ghostlab.data import DataModule
 from ghostlab.data.samples import random_state_kept
-from ghostlab.distill import Source
+from ghostlab.distill import TeacherSource
 from ghostlab.errors import UsageError
 from ghostlab.runs.compose import compose
 from ghostlab.runs.identity import plain, run_folder
@@ -53,7 +53,7 @@ class RunServices:
             self.train(cfg, as_teacher=True)
         return run_folder(cfg)
 
-    def teachers(self, sources: Sequence[str | Path], architectures: Sequence[str | None]) -> Sequence[Source]:
+    def teachers(self, sources: Sequence[str | Path], architectures: Sequence[str | None]) -> Sequence[TeacherSource]:
         return teacher_sources(sources, architectures)
 
     def evaluate(self, model: nn.Module) -> float:

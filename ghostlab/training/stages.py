@@ -15,7 +15,7 @@ __all__ = ["Stages"]
 
 
 @dataclass(frozen=True)
-class Part:
+class StagePart:
     """A stage, and what the joined strategies do in it."""
 
     stage: Stage
@@ -69,9 +69,9 @@ class Stages:
         return [asdict(part.stage) for part in self._parts]
 
 
-def _part(stage: Stage, strategies: Sequence[Strategy], task: Task) -> Part:
+def _part(stage: Stage, strategies: Sequence[Strategy], task: Task) -> StagePart:
     then = replace(task, image_size=stage.image_size)
     active = [strategy for s in strategies if (strategy := s.at(stage.strengths)) is not None]
     images = [t for s in active for t in s.image_transforms(then)]
     tensors = [t for s in active for t in s.tensor_transforms(then)]
-    return Part(stage, View(stage.image_size, images, tensors), Mixing(active, then))
+    return StagePart(stage, View(stage.image_size, images, tensors), Mixing(active, then))

@@ -19,11 +19,11 @@ from ghostlab.models.checkpoints import read_state_dict
 from ghostlab.models.factory import OWN
 from ghostlab.runs.run import find_run, open_run, read_config
 
-__all__ = ["TeacherSource", "teacher_sources"]
+__all__ = ["NamedTeacher", "teacher_sources"]
 
 
 @dataclass(frozen=True)
-class TeacherSource:
+class NamedTeacher:
     """Implements ``ghostlab.distill.Source`` for a run folder, a checkpoint in one, any other checkpoint (of
     ``architecture``), and the name of a model whose pretrained weights timm can fetch.
 
@@ -86,12 +86,12 @@ class TeacherSource:
             raise type(error)(f"strategy.kd.teacher={self.source}: {error}") from error
 
 
-def teacher_sources(sources: Sequence[str | Path], architectures: Sequence[str | None]) -> list[TeacherSource]:
+def teacher_sources(sources: Sequence[str | Path], architectures: Sequence[str | None]) -> list[NamedTeacher]:
     """Teachers with as many architectures; ``UsageError`` for an architecture that its source says itself.
 
     One name for all is for those that need one.
     """
-    found = [TeacherSource(*pair) for pair in zip(sources, architectures, strict=True)]
+    found = [NamedTeacher(*pair) for pair in zip(sources, architectures, strict=True)]
     shared = len({*architectures}) == 1 and any(one.says_nothing for one in found)
     for one in found:
         if one.architecture is not None and not one.says_nothing and not shared:

@@ -10,34 +10,34 @@ import pytest
 
 from ghostlab.benchmarks import latency as module
 from ghostlab.benchmarks.deployables import Deployable
-from ghostlab.benchmarks.latency import Wanted, latency
-from ghostlab.benchmarks.scatter import Horizontal, Point
-from ghostlab.benchmarks.timing import Conditions, Row, Times
+from ghostlab.benchmarks.latency import LatencyConfig, latency
+from ghostlab.benchmarks.scatter import Horizontal, ScatterPoint
+from ghostlab.benchmarks.timing import Conditions, Times, TimingRow
 from ghostlab.errors import UsageError
 
 KNOWN = {"a (onnx)": 60.0, "b": 70.0}
 
 
-def measured(contestants: Sequence[Deployable], conditions: Conditions) -> list[Row]:
+def measured(contestants: Sequence[Deployable], conditions: Conditions) -> list[TimingRow]:
     """In place of minutes of measuring: as many milliseconds as the contestant's place, times the threads."""
     rows = []
     for k, one in enumerate(contestants, 1):
         seconds = k * conditions.threads / 1e3
         times = [Times(batch, [seconds], seconds, seconds, seconds, 1, 1, 1, 1) for batch in conditions.batches]
         macs = None if one.name == "theirs.onnx" else 10**6 * k
-        rows.append(Row(one.name, one.runtime, conditions.threads, "file", 32, macs, macs, 0.5, 0.25, times))
+        rows.append(TimingRow(one.name, one.runtime, conditions.threads, "file", 32, macs, macs, 0.5, 0.25, times))
     return rows
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, Horizontal, list[Point]]]:
+def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, Horizontal, list[ScatterPoint]]]:
     pytest.importorskip("onnxruntime")  # whose version is written
 
     def contestants(names: Sequence[str], *_: object) -> list[Deployable]:
         runtime = {name: "onnx" if "onnx" in name else "eager" for name in names}
         return [Deployable(name, lambda: pytest.fail("not measured"), runtime[name], KNOWN.get(name)) for name in names]
 
-    seen: list[tuple[str, Horizontal, list[Point]]] = []
+    seen: list[tuple[str, Horizontal, list[ScatterPoint]]] = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module, "contestants", contestants)
     monkeypatch.setattr(module, "measure", measured)
@@ -46,9 +46,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, Ho
 
 
 def test_each_number_of_threads_has_its_tables_and_rows(
-    drawn: list[tuple[str, Horizontal, list[Point]]], capsys: pytest.CaptureFixture[str]
+    drawn: list[tuple[str, Horizontal, list[ScatterPoint]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    latency(Wanted(["b", "theirs.onnx"], threads=(2, 1, 2), batches=(1, 4), rounds=3))
+    latency(LatencyConfig(["b", "theirs.onnx"], threads=(2, 1, 2), batches=(1, 4), rounds=3))
     printed = capsys.readouterr().out
     assert [line.split(" of ")[0] for line in printed.splitlines() if line.startswith("deployed")] == [
         "deployed networks on 2 threads",
@@ -68,21 +68,21 @@ def test_each_number_of_threads_has_its_tables_and_rows(
     [(title, horizontal, points)] = drawn
     assert title.startswith("batch 1, mean and 95th percentile, 2 threads")
     assert horizontal == Horizontal("MACs of an image, in millions")
-    assert points == [Point("b", "eager", 1, 2, 2)]
+    assert points == [ScatterPoint("b", "eager", 1, 2, 2)]
 
 
-def test_times_are_drawn_over_top1_where_all_are_known(drawn: list[tuple[str, Horizontal, list[Point]]]) -> None:
-    latency(Wanted(["a (onnx)", "b"], accuracy=True))
+def test_times_are_drawn_over_top1_where_all_are_known(drawn: list[tuple[str, Horizontal, list[ScatterPoint]]]) -> None:
+    latency(LatencyConfig(["a (onnx)", "b"], accuracy=True))
     [(_, horizontal, points)] = drawn
     assert horizontal == Horizontal("top-1 on the validation images, %", logarithmic=False)
-    assert points == [Point("a (onnx)", "onnx", 60, 1, 1), Point("b", "eager", 70, 2, 2)]
+    assert points == [ScatterPoint("a (onnx)", "onnx", 60, 1, 1), ScatterPoint("b", "eager", 70, 2, 2)]
     with pytest.raises(UsageError, match=r"--accuracy: top-1 is known of .*, but not of theirs\.onnx$"):
-        latency(Wanted(["b", "theirs.onnx"], accuracy=True))
+        latency(LatencyConfig(["b", "theirs.onnx"], accuracy=True))
 
 
 def test_without_known_macs_there_is_no_chart(
-    drawn: list[tuple[str, Horizontal, list[Point]]], capsys: pytest.CaptureFixture[str]
+    drawn: list[tuple[str, Horizontal, list[ScatterPoint]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    latency(Wanted(["theirs.onnx"]))
+    latency(LatencyConfig(["theirs.onnx"]))
     assert capsys.readouterr().out.endswith("written to outputs/benchmarks/latency.json\n")
     assert not drawn

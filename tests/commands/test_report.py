@@ -10,7 +10,7 @@ import pytest
 
 from ghostlab.benchmarks import timing
 from ghostlab.benchmarks.deployables import Deployable
-from ghostlab.benchmarks.timing import Conditions, Row, Times
+from ghostlab.benchmarks.timing import Conditions, Times, TimingRow
 from ghostlab.reports import watch
 from tests.commands.test_sweep import QUICK
 from tests.conftest import Command
@@ -46,11 +46,13 @@ def test_the_runs_of_a_sweep_are_reported(call: Command, tmp_path: Path, monkeyp
     assert {row["latency_ms"] for row in rows} == {rows[0]["params_deploy"]}
 
 
-def prepared(contestants: Sequence[Deployable], conditions: Conditions) -> list[Row]:
+def prepared(contestants: Sequence[Deployable], conditions: Conditions) -> list[TimingRow]:
     """Opens the networks in this process, and takes their parameters for milliseconds."""
     ready = [one.prepare() for one in contestants]
     times = [Times(1, [], 0, float(one.params) / 1e3, 0, 0, 1, 1, 1) for one in ready]
-    return [Row(one.name, "eager", 1, "", 1, 1, 1, 0, 0, [own]) for one, own in zip(contestants, times, strict=True)]
+    return [
+        TimingRow(one.name, "eager", 1, "", 1, 1, 1, 0, 0, [own]) for one, own in zip(contestants, times, strict=True)
+    ]
 
 
 def test_half_of_a_sweep_is_reported_with_what_is_missing(call: Command, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from ghostlab.deploy.export.onnx import Onnx
 from ghostlab.deploy.fused import write_fused
 from ghostlab.deploy.network import Description, open_network
 from ghostlab.errors import GhostlabError, RunError, UsageError
-from ghostlab.evaluation.predict import Classifier, find_images, open_classifier
+from ghostlab.evaluation.predict import Predictor, find_images, open_classifier
 from ghostlab.models import count
 from tests.reparam.nets import scatter
 
@@ -83,7 +83,7 @@ class Mean(nn.Module):
         return images.mean((2, 3))
 
 
-def classifier(model: nn.Module, size: int = 8) -> Classifier:
+def classifier(model: nn.Module, size: int = 8) -> Predictor:
     how = {
         "input_size": [3, size, size],
         "mean": [0.0] * 3,
@@ -91,7 +91,7 @@ def classifier(model: nn.Module, size: int = 8) -> Classifier:
         "interpolation": "bilinear",
         "crop_pct": 1.0,
     }
-    return Classifier("net", model, Description("mean", ("red", "green", "blue"), how))
+    return Predictor("net", model, Description("mean", ("red", "green", "blue"), how))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "LA", "1", "I;16", "CMYK"])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import ghostlab
 from ghostlab.errors import RunError
 from ghostlab.models import ghostnet
-from ghostlab.models.ghostnet import Row
+from ghostlab.models.ghostnet import BlockRow
 from ghostlab.reparam import MultiBranchConv
 from tests.reparam.nets import norms, scatter
 
@@ -60,7 +60,7 @@ def test_identity_of_a_dense_primary_convolution(width: float) -> None:
 
 def test_a_table_with_twice_as_many_expanded_channels(monkeypatch: pytest.MonkeyPatch) -> None:
     """``exp = 2 * in`` gives any width such an identity."""
-    table = ((Row(3, 16, 16, False, 1),), (Row(3, 32, 24, False, 2),), (Row(5, 48, 40, True, 2),))
+    table = ((BlockRow(3, 16, 16, False, 1),), (BlockRow(3, 32, 24, False, 2),), (BlockRow(5, 48, 40, True, 2),))
     monkeypatch.setattr(ghostnet, "STAGES", table)
     model = ghostnetv3(1.0)
     assert len(identities(model, "ghost1.primary_conv")) == 2

@@ -13,7 +13,7 @@ from pytest import param
 
 from ghostlab.benchmarks import timing
 from ghostlab.benchmarks.deployables import Deployable
-from ghostlab.benchmarks.timing import Conditions, Row, Times
+from ghostlab.benchmarks.timing import Conditions, Times, TimingRow
 from ghostlab.errors import RunError
 from ghostlab.reports.latency import measure_latencies, network_of, read_latencies
 from ghostlab.reports.summarize import summarize
@@ -22,12 +22,13 @@ from tests.reports.runs import planned
 TOP1: dict[str, list[float | None]] = {"baseline": [50.0, 51.0], "kd": [60.0, 61.0], "ema": [50.0, None]}
 
 
-def measured(contestants: Sequence[Deployable], conditions: Conditions) -> list[Row]:
+def measured(contestants: Sequence[Deployable], conditions: Conditions) -> list[TimingRow]:
     """In place of minutes of measuring: as many milliseconds as the contestant's place."""
     assert conditions.batches == (1,)
     times = [Times(1, [], 0, k / 1e3, 0, 0, 1, 1, 1) for k in range(1, len(contestants) + 1)]
     return [
-        Row(one.name, "eager", 1, "lean", 32, 1, 1, 0, 0, [own]) for one, own in zip(contestants, times, strict=True)
+        TimingRow(one.name, "eager", 1, "lean", 32, 1, 1, 0, 0, [own])
+        for one, own in zip(contestants, times, strict=True)
     ]
 
 

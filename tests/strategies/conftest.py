@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from ghostlab.distill import Preprocessing, Source
+from ghostlab.distill import Preprocessing, TeacherSource
 from ghostlab.training import services
 from tests.strategies.settings import TASK
 from tests.strategies.tiny import FakeServices, TinyNet
@@ -35,7 +35,7 @@ class TinySource:
 
 @pytest.fixture
 def a_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
-    def tiny(sources: Sequence[str], architectures: Sequence[str | None]) -> list[Source]:
+    def tiny(sources: Sequence[str], architectures: Sequence[str | None]) -> list[TeacherSource]:
         assert not any(architectures)
         return [TinySource(source) for source in sources]
 

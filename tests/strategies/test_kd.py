@@ -16,7 +16,7 @@ from ghostlab.errors import UsageError
 from ghostlab.strategies.base import Step
 from ghostlab.strategies.kd import KnowledgeDistillation
 from ghostlab.strategies.kd_knobs import KINDS
-from ghostlab.training.teachers import TeacherSource
+from ghostlab.training.teachers import NamedTeacher
 from tests.strategies.settings import KD_TERMS, TASK
 from tests.strategies.tiny import FakeServices, TinyNet
 
@@ -176,11 +176,11 @@ def test_without_a_teacher_the_data_sets_default_one_is_used(monkeypatch: pytest
     opened, checkpoint = [], tmp_path / "x.pth"
     checkpoint.touch()
 
-    def open_teacher(one: TeacherSource, num_classes: int) -> nn.Module:
+    def open_teacher(one: NamedTeacher, num_classes: int) -> nn.Module:
         opened.append((one.source, num_classes, one.architecture))
         return TinyNet()
 
-    monkeypatch.setattr(TeacherSource, "open", open_teacher)
+    monkeypatch.setattr(NamedTeacher, "open", open_teacher)
     services = FakeServices(teacher=Path("kept/here"))
     KnowledgeDistillation().prepare(TinyNet(), TASK, services)
     several = KnowledgeDistillation(teacher=[None, str(checkpoint)], teacher_model=[None, "resnet18"])

@@ -17,7 +17,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 from torchvision.transforms.functional import to_tensor
 
-from ghostlab.distill import Source
+from ghostlab.distill import TeacherSource
 from ghostlab.strategies import load
 from ghostlab.strategies.base import Drawn, Step, Strategy
 from ghostlab.training.teachers import teacher_sources
@@ -92,7 +92,7 @@ class FakeServices:
     def default_teacher(self) -> Path:
         return self.teacher
 
-    def teachers(self, sources: Sequence[str | Path], architectures: Sequence[str | None]) -> Sequence[Source]:
+    def teachers(self, sources: Sequence[str | Path], architectures: Sequence[str | None]) -> Sequence[TeacherSource]:
         return teacher_sources(sources, architectures)
 
     def evaluate(self, model: nn.Module) -> float:

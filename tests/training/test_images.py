@@ -20,7 +20,7 @@ from ghostlab.strategies.base import Step
 from ghostlab.strategies.kd import KnowledgeDistillation
 from ghostlab.training.rehearsal import Rehearsal
 from ghostlab.training.run import open_services, run
-from ghostlab.training.teachers import TeacherSource
+from ghostlab.training.teachers import NamedTeacher
 
 QUICK = [
     "model=timm",
@@ -49,10 +49,10 @@ class Sharp(nn.Module):
 @pytest.fixture(autouse=True)
 def a_sharp_teacher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(TeacherSource, "open", lambda *given: Sharp())
-    monkeypatch.setattr(TeacherSource, "preprocessing", None)
-    monkeypatch.setattr(TeacherSource, "identity", {"model": "sharp"})
-    monkeypatch.setattr(TeacherSource, "name", "sharp")
+    monkeypatch.setattr(NamedTeacher, "open", lambda *given: Sharp())
+    monkeypatch.setattr(NamedTeacher, "preprocessing", None)
+    monkeypatch.setattr(NamedTeacher, "identity", {"model": "sharp"})
+    monkeypatch.setattr(NamedTeacher, "name", "sharp")
 
 
 @pytest.fixture

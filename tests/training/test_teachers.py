@@ -15,7 +15,7 @@ from torch import nn
 from ghostlab.distill import Preprocessing
 from ghostlab.errors import GhostlabError, RunError, UsageError
 from ghostlab.models import create_model
-from ghostlab.training.teachers import TeacherSource
+from ghostlab.training.teachers import NamedTeacher
 
 SMALL = {"name": "ghostnetv1", "width": 0.1}
 IMAGES = torch.randn(2, 3, 16, 16)
@@ -42,7 +42,7 @@ def prefixed(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def test_a_run_folder_is_a_teacher(run: Path) -> None:
-    teacher = TeacherSource(run).open(4)
+    teacher = NamedTeacher(run).open(4)
     saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert torch.equal(teacher.classifier.weight, saved["model.classifier.weight"])
     assert teacher(IMAGES).shape == (2, 4)
@@ -53,7 +53,7 @@ def test_a_run_folder_is_a_teacher(run: Path) -> None:
 def test_a_checkpoint_in_a_run_folder_is_a_teacher_of_that_architecture(run: Path) -> None:
     other = small()
     torch.save({"state_dict": prefixed(other)}, run / "checkpoints" / "best.ckpt")
-    teacher = TeacherSource(run / "checkpoints" / "best.ckpt").open(4)
+    teacher = NamedTeacher(run / "checkpoints" / "best.ckpt").open(4)
     assert torch.equal(teacher(IMAGES), other(IMAGES))
 
 
@@ -70,7 +70,7 @@ def test_any_checkpoint_is_a_teacher_when_its_architecture_is_given(
 ) -> None:
     model = create_model("resnet10t", num_classes=4).eval()
     torch.save(wrapped(model), tmp_path / "resnet.pth")
-    teacher = TeacherSource(tmp_path / "resnet.pth", "resnet10t").open(4)
+    teacher = NamedTeacher(tmp_path / "resnet.pth", "resnet10t").open(4)
     assert torch.equal(teacher(IMAGES), model(IMAGES))
 
 
@@ -82,14 +82,14 @@ def test_pretrained_weights_come_from_timm(monkeypatch: pytest.MonkeyPatch) -> N
         return nn.Linear(2, 2)
 
     monkeypatch.setattr("ghostlab.training.teachers.create_model", create)
-    assert isinstance(TeacherSource("resnet18").open(1000), nn.Linear)
+    assert isinstance(NamedTeacher("resnet18").open(1000), nn.Linear)
     assert asked == [("resnet18", {"num_classes": 1000, "pretrained": True})]
 
 
 def test_offline_the_cause_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(RunError) as refused:
-        TeacherSource("resnet10t.c3_in1k").open(1000)
+        NamedTeacher("resnet10t.c3_in1k").open(1000)
     assert str(refused.value).startswith("strategy.kd.teacher=resnet10t.c3_in1k: cannot fetch the pretrained weights")
     assert "\n" not in str(refused.value)
 
@@ -144,7 +144,7 @@ def test_what_cannot_teach_is_refused_in_one_line(
 ) -> None:
     source = make(tmp_path)
     with pytest.raises(error) as refused:
-        TeacherSource(source, teacher_model).open(4)
+        NamedTeacher(source, teacher_model).open(4)
     assert str(refused.value).startswith(f"strategy.kd.teacher={source}: ")
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -152,43 +152,43 @@ def test_what_cannot_teach_is_refused_in_one_line(
 
 def test_a_run_of_other_classes_is_refused(run: Path) -> None:
     with pytest.raises(UsageError, match=r"strategy\.kd\.teacher=.*run: a teacher of 4 classes cannot teach 10"):
-        TeacherSource(run).open(10)
+        NamedTeacher(run).open(10)
 
 
 def test_a_teacher_is_called_by_its_architecture_and_place(run: Path) -> None:
-    assert TeacherSource(run).name == f"ghostnetv1 ({run})"
-    assert TeacherSource(run / "checkpoints" / "last.ckpt").name == f"ghostnetv1 ({run}/checkpoints/last.ckpt)"
-    assert TeacherSource("loose.pth", "resnet18").name == "resnet18 (loose.pth)"
-    assert TeacherSource("resnet18.a1_in1k").name == "resnet18.a1_in1k"
+    assert NamedTeacher(run).name == f"ghostnetv1 ({run})"
+    assert NamedTeacher(run / "checkpoints" / "last.ckpt").name == f"ghostnetv1 ({run}/checkpoints/last.ckpt)"
+    assert NamedTeacher("loose.pth", "resnet18").name == "resnet18 (loose.pth)"
+    assert NamedTeacher("resnet18.a1_in1k").name == "resnet18.a1_in1k"
 
 
 def test_a_teachers_own_preprocessing_is_that_of_its_run_or_of_timm(run: Path, tmp_path: Path) -> None:
-    assert TeacherSource(run).preprocessing == Preprocessing((0.1,) * 3, (0.2,) * 3, (16, 20))
-    assert TeacherSource(run / "checkpoints" / "last.ckpt").preprocessing == TeacherSource(run).preprocessing
+    assert NamedTeacher(run).preprocessing == Preprocessing((0.1,) * 3, (0.2,) * 3, (16, 20))
+    assert NamedTeacher(run / "checkpoints" / "last.ckpt").preprocessing == NamedTeacher(run).preprocessing
     half = (0.5, 0.5, 0.5)
-    assert TeacherSource("inception_resnet_v2.tf_in1k").preprocessing == Preprocessing(half, half, (299,))
-    assert TeacherSource(loose_checkpoint(tmp_path)).preprocessing is None
+    assert NamedTeacher("inception_resnet_v2.tf_in1k").preprocessing == Preprocessing(half, half, (299,))
+    assert NamedTeacher(loose_checkpoint(tmp_path)).preprocessing is None
 
 
 def test_a_teacher_is_known_again_by_its_weights(run: Path, tmp_path: Path) -> None:
-    first = TeacherSource(run).identity
+    first = NamedTeacher(run).identity
     assert first["model"]["name"] == "ghostnetv1"
-    assert TeacherSource(run / "checkpoints" / "last.ckpt").identity == first
+    assert NamedTeacher(run / "checkpoints" / "last.ckpt").identity == first
     torch.save({"state_dict": prefixed(small())}, run / "checkpoints" / "last.ckpt")
-    assert TeacherSource(run).identity["weights"] != first["weights"]
-    loose = TeacherSource(loose_checkpoint(tmp_path), "ghostnetv1").identity
+    assert NamedTeacher(run).identity["weights"] != first["weights"]
+    loose = NamedTeacher(loose_checkpoint(tmp_path), "ghostnetv1").identity
     assert (loose["model"], len(loose["weights"])) == ("ghostnetv1", 16)
-    assert TeacherSource("resnet18.a1_in1k").identity != TeacherSource("resnet18.a2_in1k").identity
+    assert NamedTeacher("resnet18.a1_in1k").identity != NamedTeacher("resnet18.a2_in1k").identity
 
 
 @pytest.mark.parametrize("ask", ["identity", "preprocessing"])
 @pytest.mark.parametrize("source", ["resnt18", "resnet18.foo"])
 def test_what_is_no_teacher_has_neither(ask: str, source: str) -> None:
     with pytest.raises(UsageError, match=rf"strategy\.kd\.teacher={source}: "):
-        getattr(TeacherSource(source), ask)
+        getattr(NamedTeacher(source), ask)
 
 
 def test_a_run_without_a_checkpoint_is_not_known(run: Path) -> None:
     (run / "checkpoints" / "last.ckpt").unlink()
     with pytest.raises(UsageError, match=r"holds no checkpoints/last\.ckpt"):
-        _ = TeacherSource(run).identity
+        _ = NamedTeacher(run).identity

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from ghostlab.errors import UsageError, unknown
 
-__all__ = ["CATALOG", "Entry", "Job", "planned", "shortage"]
+__all__ = ["CATALOG", "ExportJob", "FormatEntry", "planned", "shortage"]
 
 
-class Entry(NamedTuple):
+class FormatEntry(NamedTuple):
     """One format; see the fields of ``Format`` with these names."""
 
     extra: str
@@ -21,17 +21,17 @@ class Entry(NamedTuple):
 
 
 CATALOG = {
-    "onnx": Entry("onnx", ("onnx", "onnxscript", "onnxruntime"), dynamic_size=True, int8=True),
-    "torch_export": Entry("", ("torch",), dynamic_size=True),
-    "openvino": Entry("openvino", ("openvino",), dynamic_size=True),
-    "ncnn": Entry("ncnn", ("pnnx", "ncnn")),
-    "executorch": Entry("executorch", ("torchao", "executorch"), int8=True),
-    "litert": Entry("litert", ("litert_torch", "ai_edge_litert")),
-    "coreml": Entry("coreml", ("coremltools",)),
+    "onnx": FormatEntry("onnx", ("onnx", "onnxscript", "onnxruntime"), dynamic_size=True, int8=True),
+    "torch_export": FormatEntry("", ("torch",), dynamic_size=True),
+    "openvino": FormatEntry("openvino", ("openvino",), dynamic_size=True),
+    "ncnn": FormatEntry("ncnn", ("pnnx", "ncnn")),
+    "executorch": FormatEntry("executorch", ("torchao", "executorch"), int8=True),
+    "litert": FormatEntry("litert", ("litert_torch", "ai_edge_litert")),
+    "coreml": FormatEntry("coreml", ("coremltools",)),
 }
 
 
-class Job(NamedTuple):
+class ExportJob(NamedTuple):
     """A file to write."""
 
     format: str
@@ -41,7 +41,7 @@ class Job(NamedTuple):
         return f"{self.format} int8" if self.int8 else self.format
 
 
-def shortage(name: str, entry: Entry) -> str:
+def shortage(name: str, entry: FormatEntry) -> str:
     """What is not installed and how to install it, in one line; empty when all is there."""
     missing = [package for package in entry.packages if importlib.util.find_spec(package) is None]
     if not missing:
@@ -50,7 +50,7 @@ def shortage(name: str, entry: Entry) -> str:
     return f"--to {name}: {', '.join(missing)} {verb} not installed; pip install 'ghostlab[{entry.extra}]'"
 
 
-def planned(to: str, dynamic: bool, int8: bool) -> tuple[list[Job], dict[Job, str]]:
+def planned(to: str, dynamic: bool, int8: bool) -> tuple[list[ExportJob], dict[ExportJob, str]]:
     """The files of the formats ``to`` (joined by commas), in order: those that can be written, and why others cannot.
 
     Raises ``UsageError`` for a name that does not exist, and when nothing of what was asked for can be done.
@@ -61,7 +61,7 @@ def planned(to: str, dynamic: bool, int8: bool) -> tuple[list[Job], dict[Job, st
     names = list(dict.fromkeys(to.split(",")))
     unfit = _unfit("--size dynamic", names, lambda entry: entry.dynamic_size) if dynamic else {}
     unable = _unfit("--int8", names, lambda entry: entry.int8) if int8 else {}
-    jobs = [Job(name, precision) for name in names for precision in ((False, True) if int8 else (False,))]
+    jobs = [ExportJob(name, precision) for name in names for precision in ((False, True) if int8 else (False,))]
     reasons = {
         job: shortage(job.format, CATALOG[job.format])
         or unfit.get(job.format, "")
@@ -73,7 +73,7 @@ def planned(to: str, dynamic: bool, int8: bool) -> tuple[list[Job], dict[Job, st
     return [job for job in jobs if not reasons[job]], {job: reason for job, reason in reasons.items() if reason}
 
 
-def _unfit(option: str, names: Sequence[str], able: Callable[[Entry], bool]) -> dict[str, str]:
+def _unfit(option: str, names: Sequence[str], able: Callable[[FormatEntry], bool]) -> dict[str, str]:
     """Why the option is not for some of the formats; ``UsageError`` when it is for none of them."""
     unable = [name for name in names if not able(CATALOG[name])]
     allowed = ", ".join(name for name, entry in CATALOG.items() if able(entry))

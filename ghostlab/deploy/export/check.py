@@ -14,14 +14,14 @@ from ghostlab.deploy.run_data import data_module
 from ghostlab.errors import GhostlabError
 from ghostlab.terminal import tracked
 
-__all__ = ["TOLERANCE", "Comparison", "Reference", "validation_data"]
+__all__ = ["TOLERANCE", "Reference", "RuntimeComparison", "validation_data"]
 
 TOLERANCE = 1e-3
 """Largest difference allowed between the answers of two runtimes in float32, relative to the largest answer."""
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RuntimeComparison:
     """What one runtime answers against another."""
 
     difference: float
@@ -55,13 +55,13 @@ class Reference:
         """In percent; None where there is no data."""
         return self._top1(self.logits)
 
-    def compare(self, runner: nn.Module, name: str) -> Comparison:
+    def compare(self, runner: nn.Module, name: str) -> RuntimeComparison:
         """Ask ``runner``, images (B, 3, H, W) -> logits (B, classes), about the same images."""
         logits, _ = self._answers(runner, name)
         difference = (logits - self.logits).abs().max() / self.logits.abs().max()
         images = 0 if self.targets is None else len(self.targets)
         same_class = _percent(logits.argmax(1) == self.logits.argmax(1))
-        return Comparison(difference.item(), same_class, self._top1(logits), images)
+        return RuntimeComparison(difference.item(), same_class, self._top1(logits), images)
 
     def _top1(self, logits: Tensor) -> float | None:
         return None if self.targets is None else _percent(logits.argmax(1) == self.targets)

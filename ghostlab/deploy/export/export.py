@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ghostlab.deploy.export.check import TOLERANCE, Comparison, Reference
+from ghostlab.deploy.export.check import TOLERANCE, Reference, RuntimeComparison
 from ghostlab.deploy.export.format import Format, Runner
 from ghostlab.deploy.export.place import Written, aside
 from ghostlab.deploy.export.silence import running
@@ -66,7 +66,7 @@ def export_int8(form: Format, network: Network, reference: Reference, out: Path,
         raise UsageError("--int8: needs the run's images, to calibrate and to count what is lost")
     images = calibration_images(data, how.images)
 
-    compared: list[Comparison] = []
+    compared: list[RuntimeComparison] = []
 
     def score(runner: Runner) -> float:
         with running(f"{form.name} int8"):

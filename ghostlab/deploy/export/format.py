@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ghostlab.deploy.export.catalog import Entry, shortage
+from ghostlab.deploy.export.catalog import FormatEntry, shortage
 from ghostlab.deploy.export.silence import silent
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import UsageError
@@ -59,7 +59,7 @@ class Format(ABC):
 
     def require(self) -> None:
         """Raise ``UsageError`` saying what to install where something is missing."""
-        if missing := shortage(self.name, Entry(self.extra, self.packages)):
+        if missing := shortage(self.name, FormatEntry(self.extra, self.packages)):
             raise UsageError(missing)
 
     def import_runtime(self) -> None:

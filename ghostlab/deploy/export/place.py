@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from ghostlab.deploy.export.check import Comparison
+from ghostlab.deploy.export.check import RuntimeComparison
 from ghostlab.deploy.export.format import Format
 from ghostlab.errors import GhostlabError, WriteError
 from ghostlab.files import writing
@@ -37,7 +37,7 @@ class Written:
     """Of all its parts."""
     runtime: str
     difference: float | None
-    """See ``Comparison``; None for a file that cannot be run here."""
+    """See ``RuntimeComparison``; None for a file that cannot be run here."""
     top1: float | None
     """In percent on ``images`` validation images."""
     images: int
@@ -60,7 +60,9 @@ class Place:
     out: Path
     precision: str
 
-    def take(self, found: Comparison | None = None, remark: str = "", int8: dict[str, Any] | None = None) -> Written:
+    def take(
+        self, found: RuntimeComparison | None = None, remark: str = "", int8: dict[str, Any] | None = None
+    ) -> Written:
         """Put what was written in its place, and note it in ``export.json`` beside it: both or neither."""
         parts = [part for part in self.path.parent.iterdir() if part.name.startswith("model")]
         written = Written(

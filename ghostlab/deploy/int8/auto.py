@@ -7,29 +7,31 @@ from dataclasses import dataclass
 
 from ghostlab.errors import RunError
 
-__all__ = ["Trial", "fewest"]
+__all__ = ["PrecisionTrial", "fewest"]
 
 
 @dataclass(frozen=True)
-class Trial:
+class PrecisionTrial:
     """Top-1 in percent with the layers ``kept`` in float32."""
 
     kept: tuple[str, ...]
     top1: float
 
 
-def fewest(ranking: Sequence[str], top1: Callable[[Sequence[str]], float], least: float) -> tuple[Trial, list[Trial]]:
+def fewest(
+    ranking: Sequence[str], top1: Callable[[Sequence[str]], float], least: float
+) -> tuple[PrecisionTrial, list[PrecisionTrial]]:
     """The trial with the shortest beginning of ``ranking`` that keeps top-1 at ``least``, and all trials in order.
 
     ``ranking``: the layers, those that lose most first. Tried are none, then 1, 2, 4, 8, ... of them and at last all,
     until ``least`` percent hold, then what lies between the last two counts by halves. Raises ``RunError`` where not
     even all in float32 hold it.
     """
-    trials: list[Trial] = []
+    trials: list[PrecisionTrial] = []
 
     def holds(count: int) -> bool:
         kept = tuple(ranking[:count])
-        trials.append(Trial(kept, top1(kept)))
+        trials.append(PrecisionTrial(kept, top1(kept)))
         return trials[-1].top1 >= least
 
     failed, held = -1, 0

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ghostlab.deploy.export.format import Format, Runner
-from ghostlab.deploy.int8.auto import Trial, fewest
+from ghostlab.deploy.int8.auto import PrecisionTrial, fewest
 from ghostlab.deploy.int8.sensitivity import LayerLoss, sensitivity, weighted
 from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import Network
@@ -34,7 +34,7 @@ class Int8Result:
     drop: float
     kept: tuple[str, ...]
     """Layers in float32."""
-    trials: tuple[Trial, ...]
+    trials: tuple[PrecisionTrial, ...]
     """All that was measured, in order."""
     layers: tuple[LayerLoss, ...]
     """What each layer loses alone, the worst first."""
@@ -71,7 +71,7 @@ def quantized(
         if by_hand is None:
             chosen, trials = fewest([layer.name for layer in layers], top1, float_top1 - max_drop)
         else:
-            chosen = Trial(tuple(by_hand), top1(by_hand))
+            chosen = PrecisionTrial(tuple(by_hand), top1(by_hand))
             trials = [chosen]
         for file in _place(Path(folder), chosen.kept).iterdir():
             file.replace(path.parent / file.name)

@@ -13,10 +13,10 @@ from ghostlab.reparam.norms import BatchNorm
 if TYPE_CHECKING:
     from ghostlab.reparam.branches import MultiBranchConv
 
-__all__ = ["Branches", "Part", "branches_of"]
+__all__ = ["Branches", "NormPart", "branches_of"]
 
 
-class Part(NamedTuple):
+class NormPart(NamedTuple):
     """One norm and the branches that it normalises: the ``rows`` of ``Branches`` from ``first``."""
 
     norm: BatchNorm
@@ -35,7 +35,7 @@ class Branches(NamedTuple):
     """(G, N, O)"""
     eps: Tensor | float
     """One number, or one of each branch (N, 1)."""
-    parts: tuple[Part, ...]
+    parts: tuple[NormPart, ...]
     constant: Tensor | None
     """The sum (G, O, K) of the kernels that no norm follows."""
 
@@ -48,13 +48,13 @@ class Branches(NamedTuple):
 def branches_of(site: MultiBranchConv) -> Branches:
     """The N branches of ``site``, its 1x1 and identity branches embedded in kernels of full size; differentiable."""
     groups, size = site.groups, site.conv.weight.shape[1:]
-    kernels, parts = [_grouped(site.conv.weight, site.branches, groups)], [Part(site.bn, 0, site.branches)]
+    kernels, parts = [_grouped(site.conv.weight, site.branches, groups)], [NormPart(site.bn, 0, site.branches)]
     bare: list[Tensor] = []
     for kernel, norm in _single_taps(site):
         embedded = _embedded(kernel, size)
         if isinstance(norm, BatchNorm):
             kernels.append(embedded)
-            parts.append(Part(norm, sum(part.rows for part in parts), 1))
+            parts.append(NormPart(norm, sum(part.rows for part in parts), 1))
         else:
             bare.append(embedded)
     constant = sum(bare[1:], start=bare[0]).squeeze(1) if bare else None
@@ -93,19 +93,19 @@ def _unit(site: MultiBranchConv) -> Tensor:
     return eye.expand(site.groups, 1, *eye.shape)
 
 
-def _affine(value: Tensor | None, part: Part, missing: float, groups: int) -> Tensor:
+def _affine(value: Tensor | None, part: NormPart, missing: float, groups: int) -> Tensor:
     if value is None:
         assert part.norm.running_mean is not None
         value = torch.full_like(part.norm.running_mean, missing)
     return _by_branch(value, part, groups)
 
 
-def _by_branch(value: Tensor, part: Part, groups: int) -> Tensor:
+def _by_branch(value: Tensor, part: NormPart, groups: int) -> Tensor:
     """(rows * G * O,) as (G, rows, O)."""
     return value.view(part.rows, groups, -1).transpose(0, 1)
 
 
-def _eps(parts: list[Part], like: Tensor) -> Tensor | float:
+def _eps(parts: list[NormPart], like: Tensor) -> Tensor | float:
     if len({part.norm.eps for part in parts}) == 1:
         return parts[0].norm.eps
     values = [part.norm.eps for part in parts for _ in range(part.rows)]

@@ -63,7 +63,7 @@ def input_gradient(
     return out
 
 
-class _Geometry(ctypes.Structure):
+class _GeometryStruct(ctypes.Structure):
     """As in ``csrc/blocks.h``."""
 
     _fields_ = [
@@ -85,10 +85,10 @@ def _checked(size: int, stride: int, padding: int, x: Tensor, *others: Tensor) -
     return output
 
 
-def _geometry(x: Tensor, grad: Tensor | None, output: tuple[int, int], stride: int, padding: int) -> _Geometry:
+def _geometry(x: Tensor, grad: Tensor | None, output: tuple[int, int], stride: int, padding: int) -> _GeometryStruct:
     batch, channels, height, width = x.shape
     out_step = channels if grad is None else _step(grad)
-    return _Geometry(
+    return _GeometryStruct(
         *(batch, height, width, *output, channels),
         *(_step(x), out_step, stride, padding, torch.get_num_threads()),
     )
@@ -108,7 +108,7 @@ def _pixels_apart(x: Tensor) -> Tensor:
     return x if same else x.contiguous(memory_format=torch.channels_last)
 
 
-def _call(name: str, size: int, geometry: _Geometry, *tensors: Tensor) -> None:
+def _call(name: str, size: int, geometry: _GeometryStruct, *tensors: Tensor) -> None:
     kernels = library(tensors[0].dtype)
     assert kernels is not None
     getattr(kernels, f"{name}_{size}")(ctypes.byref(geometry), *(ctypes.c_void_p(t.data_ptr()) for t in tensors))

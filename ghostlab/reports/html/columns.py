@@ -9,13 +9,13 @@ from ghostlab.reports.html import formats
 from ghostlab.reports.html.verdicts import REFERENCE, line_mark, line_words
 from ghostlab.reports.summary import Line, Section
 
-__all__ = ["Column", "columns", "ordered", "removes"]
+__all__ = ["PageColumn", "columns", "ordered", "removes"]
 
 RANKS = ("helps", "hurts", "undecided", "one seed", "reference", "not compared", "no seed yet")
 
 
 @dataclass(frozen=True)
-class Column:
+class PageColumn:
     """``value`` sorts a line, None last, and ``text`` shows it; ``hint`` explains the title."""
 
     key: str
@@ -25,7 +25,7 @@ class Column:
     text: Callable[[Line], str]
 
 
-def columns(section: Section) -> list[Column]:
+def columns(section: Section) -> list[PageColumn]:
     """The columns after the row's name; of those that not every sweep has, the ones in which a line has a value."""
     return [
         *_outcome(section),
@@ -57,31 +57,31 @@ def _difference(section: Section, line: Line) -> float | None:
     return 0.0 if line.top1 is not None and line_mark(section, line) == REFERENCE else None
 
 
-def _outcome(section: Section) -> Sequence[Column]:
+def _outcome(section: Section) -> Sequence[PageColumn]:
     against = f"against {section.reference}" if section.reference else "against its reference"
     return (
-        Column(
+        PageColumn(
             "top1",
             "top-1 (%)",
             "of the deployed weights: mean ± standard deviation (finished seeds)",
             lambda line: line.top1,
             lambda line: formats.top1(line.top1, line.top1_sd, sum(run.state == "finished" for run in line.runs)),
         ),
-        Column(
+        PageColumn(
             "difference",
             against,
             "difference in points of top-1, with its own 95 % interval",
             lambda line: _difference(section, line),
             lambda line: formats.difference(line.effect.difference if line.effect else None),
         ),
-        Column(
+        PageColumn(
             "p",
             "p",
             "paired t-test by seed, corrected by Holm's method",
             lambda line: line.effect.adjusted if line.effect else None,
             lambda line: formats.probability(line.effect.adjusted if line.effect else None),
         ),
-        Column(
+        PageColumn(
             "verdict",
             "verdict",
             "what the corrected p says",
@@ -92,49 +92,49 @@ def _outcome(section: Section) -> Sequence[Column]:
 
 
 OPTIONAL = (
-    Column(
+    PageColumn(
         "more",
         "more seeds",
         "how many would likely settle it; an estimate",
         lambda line: line.effect.more_seeds if line.effect else None,
         lambda line: formats.more(line.effect.more_seeds if line.effect else None),
     ),
-    Column(
+    PageColumn(
         "weights",
         "raw / EMA",
         "top-1 of the trained and of the averaged weights",
         lambda line: line.top1_ema,
         lambda line: formats.both(line.top1_raw, line.top1_ema),
     ),
-    Column(
+    PageColumn(
         "time",
         "train time",
         "times the reference's",
         lambda line: line.time_ratio,
         lambda line: formats.times(line.time_ratio),
     ),
-    Column(
+    PageColumn(
         "memory",
         "memory",
         "peak in training, times the reference's",
         lambda line: line.memory_ratio,
         lambda line: formats.times(line.memory_ratio),
     ),
-    Column(
+    PageColumn(
         "params",
         "params",
         "of the deployed network",
         lambda line: line.params_deploy,
         lambda line: formats.count(line.params_deploy),
     ),
-    Column(
+    PageColumn(
         "macs",
         "MACs",
         "of the deployed network, for an image",
         lambda line: line.macs_deploy,
         lambda line: formats.count(line.macs_deploy),
     ),
-    Column(
+    PageColumn(
         "latency",
         "latency (ms)",
         "of the deployed network",

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ghostlab.reports.html.columns import Column, columns, ordered, removes
+from ghostlab.reports.html.columns import PageColumn, columns, ordered, removes
 from ghostlab.reports.html.figures.cost import cost
 from ghostlab.reports.html.figures.curves import curves, first_shown
 from ghostlab.reports.html.figures.forest import effects, interactions, main_effects
@@ -14,16 +14,16 @@ from ghostlab.reports.html.figures.style import Figure
 from ghostlab.reports.html.verdicts import MARKS, PENDING, REFERENCE, Mark, line_mark
 from ghostlab.reports.summary import Line, Section
 
-__all__ = ["View", "states", "view"]
+__all__ = ["SectionView", "states", "view"]
 
 
 @dataclass(frozen=True)
-class View:
+class SectionView:
     """A section as it is shown; lines come with their place in the plan, by which the page's parts name them."""
 
     id: str
     section: Section
-    columns: Sequence[Column]
+    columns: Sequence[PageColumn]
     lines: Sequence[tuple[int, Line]]
     groups: Mapping[Mark, Sequence[tuple[int, Line]]]
     forest: Figure | None
@@ -54,11 +54,11 @@ class View:
         return "ascending" if self.removes else "descending"
 
 
-def view(section: Section, number: int) -> View:
+def view(section: Section, number: int) -> SectionView:
     """All that is worked out for a section, the ``number``-th of its report."""
     lines = ordered(section)
     plots = {"top1": curves(section, "top1", "top-1 (%)"), "loss": curves(section, "val_loss", "validation loss")}
-    return View(
+    return SectionView(
         id=f"s{number + 1}",
         section=section,
         columns=columns(section),

@@ -11,7 +11,7 @@ from ghostlab.models.scaling import Factors, round_resolution
 from ghostlab.studies.scaling.candidates import dimensions, pairs, representative
 from ghostlab.studies.scaling.networks import Networks
 
-__all__ = ["Base", "Candidate", "Plan", "Rules", "distinct", "make_plan", "nearest"]
+__all__ = ["Base", "Candidate", "Rules", "SearchPlan", "distinct", "make_plan", "nearest"]
 
 WIDTH_STEP = 0.01
 """Precision of a solved width, as a factor of the base's."""
@@ -84,7 +84,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """What is trained: the base, and ``candidates`` of about ``target`` MACs. ``left_out`` are too far from these."""
 
     base: Candidate
@@ -99,7 +99,9 @@ class Plan:
         return candidate.macs / self.target - 1
 
 
-def make_plan(networks: Networks, base: Base, rules: Rules, watch: Callable[[str], None] = lambda text: None) -> Plan:
+def make_plan(
+    networks: Networks, base: Base, rules: Rules, watch: Callable[[str], None] = lambda text: None
+) -> SearchPlan:
     """Solve every pair of the grid and keep what is different and near enough; ``watch`` is told of the progress.
 
     The grid ends where the budget is overrun with the solved dimension left as it is. Raises ``UsageError`` when
@@ -120,7 +122,7 @@ def make_plan(networks: Networks, base: Base, rules: Rules, watch: Callable[[str
         solved.append(dimension.solved(pair, target))
     found = [one for one in distinct(networks, base, rules, [Factors(1, 1, 1), *solved]) if dimensions(one.factors)]
     near = [abs(one.macs / target - 1) <= rules.tolerance for one in found]
-    plan = Plan(
+    plan = SearchPlan(
         base=Candidate(Factors(1, 1, 1), base.depth, base.width, base.px, *own),
         target=target,
         candidates=tuple(one for one, fits in zip(found, near, strict=True) if fits),

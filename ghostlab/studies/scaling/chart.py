@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ghostlab.files import write_file
-from ghostlab.studies.scaling.report import Row
+from ghostlab.studies.scaling.report import SearchRow
 
 __all__ = ["COLORS", "draw"]
 
@@ -23,7 +23,7 @@ LEAST_SPAN = 4
 """Points that the axis shows at least, so that a tenth of a point does not look like a difference."""
 
 
-def draw(path: Path, table: Sequence[Row], title: str, subtitle: str) -> None:
+def draw(path: Path, table: Sequence[SearchRow], title: str, subtitle: str) -> None:
     """A line for every row with results, the best on top: a dot for each seed, a diamond for their mean."""
     shown = [row for row in table if row.top1]
     figure = Figure(figsize=(8.5, 1.6 + 0.34 * max(3, len(shown))), layout="constrained")

@@ -9,17 +9,17 @@ from math import comb
 
 from ghostlab.runs.objective import tradeoff
 from ghostlab.statistics.paired import LEVEL, MANY_SEEDS, resolution
-from ghostlab.studies.scaling.budget import Candidate, Plan
+from ghostlab.studies.scaling.budget import Candidate, SearchPlan
 from ghostlab.studies.scaling.proof import Gain, gain, rivals
 
-__all__ = ["Row", "rows", "verdict"]
+__all__ = ["SearchRow", "rows", "verdict"]
 
 ENOUGH_SEEDS = 3
 """Below that the t-test needs differences that networks hardly have."""
 
 
 @dataclass(frozen=True)
-class Row:
+class SearchRow:
     """A candidate with the top-1 (percent) of its finished runs by seed, and the reasons of those that failed."""
 
     candidate: Candidate
@@ -50,24 +50,24 @@ class Row:
 
 
 def rows(
-    plan: Plan,
+    plan: SearchPlan,
     top1: Mapping[tuple[Candidate, int], float],
     failed: Mapping[tuple[Candidate, int], str],
     exponent: float,
-) -> list[Row]:
+) -> list[SearchRow]:
     """The base and every candidate: those with results first, by falling objective."""
 
     def of(values: Mapping[tuple[Candidate, int], object], candidate: Candidate) -> dict[int, object]:
         return {seed: value for (one, seed), value in sorted(values.items(), key=lambda v: v[0][1]) if one == candidate}
 
     found = [
-        Row(one, of(top1, one), of(failed, one), plan.target, exponent)  # type: ignore[arg-type]
+        SearchRow(one, of(top1, one), of(failed, one), plan.target, exponent)  # type: ignore[arg-type]
         for one in (plan.base, *plan.candidates)
     ]
     return sorted(found, key=lambda row: -row.objective if row.top1 else float("inf"))
 
 
-def verdict(table: Sequence[Row], seeds: int) -> list[str]:
+def verdict(table: Sequence[SearchRow], seeds: int) -> list[str]:
     """What can be said: the winner, what is missing, whether the order is settled, and whether scaling paid at all."""
     base = next(row for row in table if row.candidate.kind == "base")
     scaled = [row for row in table if row is not base]
@@ -87,7 +87,7 @@ def verdict(table: Sequence[Row], seeds: int) -> list[str]:
     ]
 
 
-def _completeness(table: Sequence[Row], seeds: int) -> list[str]:
+def _completeness(table: Sequence[SearchRow], seeds: int) -> list[str]:
     failed = [f"{row.candidate} seed {seed}" for row in table for seed in row.failed]
     lines = (
         [f"Not complete: {missing} of {len(table) * seeds} runs are missing."]
@@ -97,7 +97,7 @@ def _completeness(table: Sequence[Row], seeds: int) -> list[str]:
     return lines + ([f"Failed: {'; '.join(failed)}."] if failed else [])
 
 
-def _order(ranked: Sequence[Row], scaled: Sequence[Row], step: float) -> str:
+def _order(ranked: Sequence[SearchRow], scaled: Sequence[SearchRow], step: float) -> str:
     """Whether the first of the ranked candidates is ahead of every other one; objectives are what is compared."""
     if len(scaled) > 1 and max(len(row.top1) for row in scaled) < 2:
         return (
@@ -124,7 +124,7 @@ def _more(seeds: int) -> str:
     )
 
 
-def _against(base: Row, ranked: Sequence[Row], step: float, count: int) -> list[str]:
+def _against(base: SearchRow, ranked: Sequence[SearchRow], step: float, count: int) -> list[str]:
     best = ranked[0]
     if not base.top1.keys() & best.top1.keys():
         return []
@@ -144,9 +144,9 @@ def _certainty(found: Gain, count: int) -> str:
     return f"{picked}; 95 % interval with that counted in: {interval}" if picked else f"; 95 % interval {interval}"
 
 
-def _missing(table: Sequence[Row], seeds: int) -> int:
+def _missing(table: Sequence[SearchRow], seeds: int) -> int:
     return sum(seeds - len(row.top1) for row in table)
 
 
-def _all(found: Iterable[Row]) -> str:
+def _all(found: Iterable[SearchRow]) -> str:
     return " / ".join(str(row.candidate) for row in found)

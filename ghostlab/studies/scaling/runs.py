@@ -15,17 +15,17 @@ from ghostlab.runs import config_hash, run_folder
 from ghostlab.runs.messages import exit_code, one_line
 from ghostlab.runs.result_file import read_result
 from ghostlab.runs.settings import parse
-from ghostlab.studies.scaling.budget import Candidate, Plan
+from ghostlab.studies.scaling.budget import Candidate, SearchPlan
 from ghostlab.studies.scaling.settings import Search, check_settings
 from ghostlab.training.run import run
 
-__all__ = ["Job", "Outcome", "finished", "jobs", "seconds_left", "work"]
+__all__ = ["Outcome", "SearchJob", "finished", "jobs", "seconds_left", "work"]
 
 Result = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Job:
+class SearchJob:
     """One candidate with one seed."""
 
     candidate: Candidate
@@ -37,12 +37,12 @@ class Job:
 class Outcome(NamedTuple):
     """A job with its ``result.json``, or with why there is none."""
 
-    job: Job
+    job: SearchJob
     result: Result | None
     error: str | None = None
 
 
-def jobs(search: Search, plan: Plan) -> list[Job]:
+def jobs(search: Search, plan: SearchPlan) -> list[SearchJob]:
     """Every run of the plan: all candidates with one seed before the next, so that a part of the search says something.
 
     Raises ``UsageError`` for a configuration that cannot be trained.
@@ -52,11 +52,11 @@ def jobs(search: Search, plan: Plan) -> list[Job]:
         for candidate in (plan.base, *plan.candidates):
             cfg = search.configured(candidate, seed)
             check_settings(parse(cfg))  # a size that is the model's native one may come with another to validate at
-            found.append(Job(candidate, seed, cfg, run_folder(cfg)))
+            found.append(SearchJob(candidate, seed, cfg, run_folder(cfg)))
     return found
 
 
-def finished(every: Sequence[Job]) -> list[Outcome]:
+def finished(every: Sequence[SearchJob]) -> list[Outcome]:
     """The jobs that are finished already."""
     found = [(job, read_result(job.folder)) for job in every]
     return [
@@ -64,7 +64,7 @@ def finished(every: Sequence[Job]) -> list[Outcome]:
     ]
 
 
-def work(todo: Sequence[Job], log: Path, train: Callable[[DictConfig], Result] = run) -> Iterator[Outcome]:
+def work(todo: Sequence[SearchJob], log: Path, train: Callable[[DictConfig], Result] = run) -> Iterator[Outcome]:
     """Train one job after the other; what a run prints goes to ``log``, and one that fails does not stop the others."""
     log.parent.mkdir(parents=True, exist_ok=True)
     for job in todo:
@@ -79,7 +79,7 @@ def seconds_left(done: Sequence[Result], todo: int) -> float | None:
     return sum(result["seconds"] for result in done) / len(done) * todo if done else None
 
 
-def _trained(job: Job, train: Callable[[DictConfig], Result]) -> Outcome:
+def _trained(job: SearchJob, train: Callable[[DictConfig], Result]) -> Outcome:
     try:
         return Outcome(job, train(job.cfg))
     except Exception as error:

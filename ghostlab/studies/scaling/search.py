@@ -13,18 +13,18 @@ from rich.table import Table
 
 from ghostlab.errors import RunError
 from ghostlab.quantities import duration, quantity
-from ghostlab.studies.scaling.budget import Plan, make_plan
+from ghostlab.studies.scaling.budget import SearchPlan, make_plan
 from ghostlab.studies.scaling.chart import draw
-from ghostlab.studies.scaling.report import Row, rows, verdict
-from ghostlab.studies.scaling.runs import Job, Outcome, finished, jobs, seconds_left, work
-from ghostlab.studies.scaling.settings import Search, Wanted, open_search
+from ghostlab.studies.scaling.report import SearchRow, rows, verdict
+from ghostlab.studies.scaling.runs import Outcome, SearchJob, finished, jobs, seconds_left, work
+from ghostlab.studies.scaling.settings import Search, SearchConfig, open_search
 from ghostlab.studies.scaling.tables import COLUMNS, about_grid, best, cells, commands, write_tables
 from ghostlab.terminal import say
 
 __all__ = ["search"]
 
 
-def search(wanted: Wanted, command: Sequence[str], dry_run: bool = False) -> None:
+def search(wanted: SearchConfig, command: Sequence[str], dry_run: bool = False) -> None:
     """Compare all candidates at the same MACs and say which factors are best; ``dry_run`` only says what would be done.
 
     Finished runs are not repeated, so the same command goes on with a search that was stopped, and more seeds add to
@@ -50,7 +50,7 @@ def search(wanted: Wanted, command: Sequence[str], dry_run: bool = False) -> Non
 
 
 def _work(
-    opened: Search, plan: Plan, done: Sequence[Outcome], todo: Sequence[Job], command: Sequence[str]
+    opened: Search, plan: SearchPlan, done: Sequence[Outcome], todo: Sequence[SearchJob], command: Sequence[str]
 ) -> list[Outcome]:
     outcomes = list(done)
     _published(opened, plan, outcomes, command)
@@ -79,7 +79,9 @@ def _left(outcomes: Sequence[Outcome], todo: int) -> str:
     return f"left {duration(seconds)}" if seconds else ""
 
 
-def _published(opened: Search, plan: Plan, outcomes: Sequence[Outcome], command: Sequence[str]) -> list[Row]:
+def _published(
+    opened: Search, plan: SearchPlan, outcomes: Sequence[Outcome], command: Sequence[str]
+) -> list[SearchRow]:
     """Write the report of what is finished so far, and return its rows."""
     top1 = {(one.job.candidate, one.job.seed): one.result["top1"] for one in outcomes if one.result}
     failed = {(one.job.candidate, one.job.seed): one.error for one in outcomes if one.error}
@@ -95,7 +97,7 @@ def _published(opened: Search, plan: Plan, outcomes: Sequence[Outcome], command:
     return table
 
 
-def _show_plan(opened: Search, plan: Plan, every: Sequence[Job], todo: int, ready: set[Path]) -> None:
+def _show_plan(opened: Search, plan: SearchPlan, every: Sequence[SearchJob], todo: int, ready: set[Path]) -> None:
     own, rules = plan.base, opened.wanted.rules
     say(
         f"base  {opened.name}, depth {own.depth:g}, width {own.width:g}, {own.px} px: {quantity(own.params)} params,"
@@ -115,7 +117,7 @@ def _show_plan(opened: Search, plan: Plan, every: Sequence[Job], todo: int, read
     )
 
 
-def _show_table(opened: Search, plan: Plan, table: Sequence[Row]) -> None:
+def _show_table(opened: Search, plan: SearchPlan, table: Sequence[SearchRow]) -> None:
     shown = Table(box=SIMPLE_HEAD)
     for column in COLUMNS:
         shown.add_column(column, justify="left" if column == "scaled" else "right")

@@ -24,7 +24,7 @@ from ghostlab.studies.scaling.budget import Base, Candidate, Rules
 from ghostlab.studies.scaling.networks import Networks
 from ghostlab.training.build import build_data, build_model, build_task
 
-__all__ = ["SOLVABLE", "Search", "Wanted", "check_settings", "families", "open_search"]
+__all__ = ["SOLVABLE", "Search", "SearchConfig", "check_settings", "families", "open_search"]
 
 SOLVABLE = ("resolution", "width")
 OWNED = {
@@ -39,7 +39,7 @@ SCALED = ("model.depth", "model.width", "data.image_size")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SearchConfig:
     """The options of a search; raises ``UsageError`` naming the one that is not allowed."""
 
     family: str
@@ -65,7 +65,7 @@ class Wanted:
 class Search:
     """A search that can be started: what is wanted, the base network and what builds others of its family."""
 
-    wanted: Wanted
+    wanted: SearchConfig
     base: Base
     networks: Networks
     name: str
@@ -97,7 +97,7 @@ def families() -> tuple[str, ...]:
     return tuple(name for name, node in files.items() if {"depth", "width"} <= {*node})
 
 
-def open_search(wanted: Wanted) -> Search:
+def open_search(wanted: SearchConfig) -> Search:
     """Compose the base and build it once; raises ``UsageError`` for what cannot be trained or scaled."""
     cfg = compose([f"model={wanted.family}", *wanted.overrides])
     settings = parse(cfg)

@@ -12,9 +12,9 @@ from typing import Any
 from ghostlab.files import write_text
 from ghostlab.models.scaling import Factors
 from ghostlab.quantities import quantity
-from ghostlab.studies.scaling.budget import Candidate, Plan
+from ghostlab.studies.scaling.budget import Candidate, SearchPlan
 from ghostlab.studies.scaling.compound import enlarged
-from ghostlab.studies.scaling.report import Row, verdict
+from ghostlab.studies.scaling.report import SearchRow, verdict
 from ghostlab.studies.scaling.runs import Outcome
 from ghostlab.studies.scaling.settings import Search
 
@@ -25,7 +25,7 @@ PHIS = (1, 2, 3)
 
 
 def write_tables(
-    search: Search, plan: Plan, table: Sequence[Row], outcomes: Sequence[Outcome], command: Sequence[str]
+    search: Search, plan: SearchPlan, table: Sequence[SearchRow], outcomes: Sequence[Outcome], command: Sequence[str]
 ) -> None:
     """Write the three files into the search's folder."""
     write_text(search.folder / "table.md", _markdown(search, plan, table, command))
@@ -46,7 +46,7 @@ def commands(search: Search, chosen: Candidate) -> list[dict[str, Any]]:
     return found
 
 
-def cells(plan: Plan, row: Row) -> list[str]:
+def cells(plan: SearchPlan, row: SearchRow) -> list[str]:
     """A line of the table, as in ``COLUMNS``."""
     one = row.candidate
     spread = "" if row.spread is None else f" +- {row.spread:.2f}"
@@ -63,12 +63,12 @@ def cells(plan: Plan, row: Row) -> list[str]:
     ]
 
 
-def best(plan: Plan, table: Sequence[Row]) -> Candidate | None:
+def best(plan: SearchPlan, table: Sequence[SearchRow]) -> Candidate | None:
     """The first candidate with results; None before there is one."""
     return next((row.candidate for row in table if row.top1 and row.candidate != plan.base), None)
 
 
-def _markdown(search: Search, plan: Plan, table: Sequence[Row], command: Sequence[str]) -> str:
+def _markdown(search: Search, plan: SearchPlan, table: Sequence[SearchRow], command: Sequence[str]) -> str:
     rules = search.wanted.rules
     lines = [
         f"# {search.name} on {search.data}: what to scale for {rules.budget:g}x the MACs",
@@ -98,7 +98,7 @@ def _markdown(search: Search, plan: Plan, table: Sequence[Row], command: Sequenc
     return "\n".join(lines) + "\n"
 
 
-def about_grid(plan: Plan) -> list[str]:
+def about_grid(plan: SearchPlan) -> list[str]:
     """Which points of the grid are no candidates of their own, and why."""
     lines = [f"{plan.merged} points of the grid round to the network of another."] if plan.merged else []
     lines += [
@@ -114,7 +114,7 @@ def _short(factors: Factors) -> str:
     return f"depth {factors.depth:g}x, width {factors.width:g}x"
 
 
-def _csv(plan: Plan, table: Sequence[Row]) -> str:
+def _csv(plan: SearchPlan, table: Sequence[SearchRow]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = ("kind", "alpha", "beta", "gamma", "depth", "width", "px", "params", "macs", "deviation")
@@ -128,7 +128,7 @@ def _csv(plan: Plan, table: Sequence[Row]) -> str:
 
 
 def _content(
-    search: Search, plan: Plan, table: Sequence[Row], outcomes: Sequence[Outcome], command: Sequence[str]
+    search: Search, plan: SearchPlan, table: Sequence[SearchRow], outcomes: Sequence[Outcome], command: Sequence[str]
 ) -> dict[str, Any]:
     found = best(plan, table)
     return {
@@ -154,12 +154,12 @@ def _run(outcome: Outcome) -> dict[str, Any]:
     return {"candidate": str(job.candidate), "seed": job.seed, "folder": str(job.folder), **told}
 
 
-def _row(plan: Plan, row: Row) -> dict[str, Any]:
+def _row(plan: SearchPlan, row: SearchRow) -> dict[str, Any]:
     figures = {"top1_mean": row.mean, "top1_sd": row.spread, "objective": row.objective} if row.top1 else {}
     return {**_candidate(plan, row.candidate), "top1": dict(row.top1), "failed": dict(row.failed), **figures}
 
 
-def _candidate(plan: Plan, one: Candidate) -> dict[str, Any]:
+def _candidate(plan: SearchPlan, one: Candidate) -> dict[str, Any]:
     return {
         "kind": one.kind,
         "factors": one.factors._asdict(),

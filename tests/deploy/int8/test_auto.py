@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from ghostlab.deploy.int8.auto import Trial, fewest
+from ghostlab.deploy.int8.auto import PrecisionTrial, fewest
 from ghostlab.errors import RunError
 
 RANKING = [f"layer{number}" for number in range(20)]
@@ -17,14 +17,14 @@ def needs(count: int) -> Callable[[Sequence[str]], float]:
     return lambda kept: 90.0 - max(0, count - len(kept))
 
 
-def tried(trials: list[Trial]) -> list[int]:
+def tried(trials: list[PrecisionTrial]) -> list[int]:
     return [len(trial.kept) for trial in trials]
 
 
 @pytest.mark.parametrize("count", range(len(RANKING) + 1))
 def test_the_shortest_beginning_that_holds_is_found(count: int) -> None:
     chosen, trials = fewest(RANKING, needs(count), 90.0)
-    assert chosen == Trial(tuple(RANKING[:count]), 90.0)
+    assert chosen == PrecisionTrial(tuple(RANKING[:count]), 90.0)
     assert len(set(tried(trials))) == len(trials) <= 10
 
 

@@ -7,7 +7,7 @@ import math
 from torch import nn
 
 from ghostlab.models.scaling import Factors
-from ghostlab.studies.scaling.budget import Candidate, Plan
+from ghostlab.studies.scaling.budget import Candidate, SearchPlan
 from ghostlab.studies.scaling.networks import Networks
 
 
@@ -36,4 +36,4 @@ def candidate(depth: float, width: float, px: int, macs: int = 200, equal: tuple
 
 BASE = candidate(1, 1, 64, macs=100)
 DEEP, WIDE, LARGE, ALL = (candidate(2, 1, 64), candidate(1, 1.5, 64), candidate(1, 1, 96), candidate(1.2, 1.1, 72))
-PLAN = Plan(BASE, 200, (DEEP, WIDE, LARGE, ALL), (candidate(1.5, 1, 64, macs=150),), merged=3)
+PLAN = SearchPlan(BASE, 200, (DEEP, WIDE, LARGE, ALL), (candidate(1.5, 1, 64, macs=150),), merged=3)

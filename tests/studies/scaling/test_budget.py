@@ -7,7 +7,7 @@ from torch import nn
 
 from ghostlab.errors import UsageError
 from ghostlab.models import count, create_model
-from ghostlab.studies.scaling.budget import Base, Plan, Rules, make_plan, nearest
+from ghostlab.studies.scaling.budget import Base, Rules, SearchPlan, make_plan, nearest
 from ghostlab.studies.scaling.networks import Networks
 from tests.studies.scaling.nets import candidate, macs, stacks
 
@@ -24,7 +24,7 @@ def networks() -> Networks:
 
 
 @pytest.fixture(scope="module")
-def ghostnets(networks: Networks) -> Plan:
+def ghostnets(networks: Networks) -> SearchPlan:
     return make_plan(networks, Base(1, 0.35, 64), Rules(2.0, step=1.2))
 
 
@@ -57,7 +57,7 @@ def test_a_base_that_is_no_multiple_keeps_its_size() -> None:
     assert {one.px for one in plan.candidates} == {28, 40}
 
 
-def test_ghostnets_have_the_macs_of_the_budget(ghostnets: Plan) -> None:
+def test_ghostnets_have_the_macs_of_the_budget(ghostnets: SearchPlan) -> None:
     own = count(ghostnet(1, 0.35), 64)
     assert (ghostnets.base.params, ghostnets.base.macs) == own
     assert ghostnets.target == 2 * own.macs
@@ -69,13 +69,13 @@ def test_ghostnets_have_the_macs_of_the_budget(ghostnets: Plan) -> None:
     assert (last.params, last.macs) == count(ghostnet(last.depth, last.width), last.px)
 
 
-def test_no_other_size_is_nearer(networks: Networks, ghostnets: Plan) -> None:
+def test_no_other_size_is_nearer(networks: Networks, ghostnets: SearchPlan) -> None:
     large = next(one for one in ghostnets.candidates if one.kind == "resolution")
     others = [networks.counts(1, 0.35, large.px + more).macs for more in (-8, 8)]
     assert all(abs(large.macs - ghostnets.target) < abs(other - ghostnets.target) for other in others)
 
 
-def test_single_dimensions_are_among_the_candidates(ghostnets: Plan) -> None:
+def test_single_dimensions_are_among_the_candidates(ghostnets: SearchPlan) -> None:
     assert [one.kind for one in (ghostnets.base, *ghostnets.candidates)] == ["base", "resolution", "depth"]
     assert {"depth", "width", "compound"} <= {one.kind for one in make_plan(stacks(), SMALL, Rules(2.0)).candidates}
 

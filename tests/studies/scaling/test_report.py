@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from ghostlab.studies.scaling.budget import Candidate
-from ghostlab.studies.scaling.report import Row, rows, verdict
+from ghostlab.studies.scaling.report import SearchRow, rows, verdict
 from tests.studies.scaling.nets import ALL, BASE, DEEP, LARGE, PLAN, WIDE, candidate
 
 NOTHING: dict[tuple[Candidate, int], str] = {}
 
 
-def table(results: dict[Candidate, list[float]], failed: dict[tuple[Candidate, int], str] = NOTHING) -> list[Row]:
+def table(results: dict[Candidate, list[float]], failed: dict[tuple[Candidate, int], str] = NOTHING) -> list[SearchRow]:
     top1 = {(one, seed): value for one, values in results.items() for seed, value in enumerate(values)}
     return rows(PLAN, top1, failed, exponent=-0.07)
 
@@ -31,7 +31,7 @@ def test_the_best_objective_is_first_and_what_has_no_run_last() -> None:
 
 def test_macs_count_in_the_objective() -> None:
     cheap = candidate(1.1, 1, 64, macs=180)
-    row, dear = (Row(one, {0: 60.0}, {}, target=200, exponent=-0.07) for one in (cheap, DEEP))
+    row, dear = (SearchRow(one, {0: 60.0}, {}, target=200, exponent=-0.07) for one in (cheap, DEEP))
     assert row.objective == pytest.approx(60 * 0.9**-0.07)
     assert row.objective > dear.objective == 60
 
@@ -39,7 +39,7 @@ def test_macs_count_in_the_objective() -> None:
 def test_mean_and_spread_are_over_the_finished_seeds() -> None:
     row = next(row for row in table({DEEP: [60, 64]}) if row.candidate == DEEP)
     assert (row.mean, row.spread) == (62, pytest.approx(8**0.5))
-    assert Row(DEEP, {1: 60.0}, {}, 200, -0.07).spread is None
+    assert SearchRow(DEEP, {1: 60.0}, {}, 200, -0.07).spread is None
 
 
 def many(**tops: float) -> dict[Candidate, list[float]]:

@@ -12,12 +12,14 @@ from omegaconf import DictConfig
 
 from ghostlab.errors import RunError
 from ghostlab.runs import config_hash, run_folder
-from ghostlab.studies.scaling.budget import Plan, Rules
-from ghostlab.studies.scaling.runs import Job, finished, jobs, seconds_left, work
-from ghostlab.studies.scaling.settings import Search, Wanted, open_search
+from ghostlab.studies.scaling.budget import Rules, SearchPlan
+from ghostlab.studies.scaling.runs import SearchJob, finished, jobs, seconds_left, work
+from ghostlab.studies.scaling.settings import Search, SearchConfig, open_search
 from tests.studies.scaling.nets import candidate
 
-PLAN = Plan(candidate(1, 1, 16), 200, (candidate(2, 1, 16), candidate(1, 1, 24)), (candidate(1.5, 1, 16),), merged=0)
+PLAN = SearchPlan(
+    candidate(1, 1, 16), 200, (candidate(2, 1, 16), candidate(1, 1, 24)), (candidate(1.5, 1, 16),), merged=0
+)
 QUICK = ("data.image_size=16", "trainer.max_epochs=1")
 
 
@@ -28,11 +30,11 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def opened() -> Search:
-    return open_search(Wanted("resnet18", Rules(2.0), 2, -0.07, QUICK))
+    return open_search(SearchConfig("resnet18", Rules(2.0), 2, -0.07, QUICK))
 
 
 @pytest.fixture
-def every(opened: Search) -> list[Job]:
+def every(opened: Search) -> list[SearchJob]:
     return jobs(opened, PLAN)
 
 
@@ -53,13 +55,13 @@ def trainer(trained: list[Path], failing: Callable[[Path], bool] = lambda folder
     return train
 
 
-def test_all_candidates_have_a_seed_before_the_next(every: list[Job]) -> None:
+def test_all_candidates_have_a_seed_before_the_next(every: list[SearchJob]) -> None:
     order = [PLAN.base, *PLAN.candidates]
     assert [(job.candidate, job.seed) for job in every] == [(one, seed) for seed in (0, 1) for one in order]
     assert len({job.folder for job in every}) == 6
 
 
-def test_finished_runs_are_not_trained_again(every: list[Job]) -> None:
+def test_finished_runs_are_not_trained_again(every: list[SearchJob]) -> None:
     trained: list[Path] = []
     list(work(every[:4], Path("log.txt"), trainer(trained)))
     done = finished(every)
@@ -70,14 +72,14 @@ def test_finished_runs_are_not_trained_again(every: list[Job]) -> None:
     assert len(finished(every)) == 6
 
 
-def test_the_result_of_another_configuration_does_not_count(every: list[Job]) -> None:
+def test_the_result_of_another_configuration_does_not_count(every: list[SearchJob]) -> None:
     list(work(every[:1], Path("log.txt"), trainer([])))
     file = every[0].folder / "result.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "config_hash": "00000000"}))
     assert finished(every) == []
 
 
-def test_a_run_that_fails_does_not_stop_the_others(every: list[Job]) -> None:
+def test_a_run_that_fails_does_not_stop_the_others(every: list[SearchJob]) -> None:
     trained: list[Path] = []
     outcomes = list(work(every, Path("log.txt"), trainer(trained, lambda folder: folder == every[1].folder)))
     assert len(trained) == 6
@@ -86,7 +88,7 @@ def test_a_run_that_fails_does_not_stop_the_others(every: list[Job]) -> None:
     assert every[1] not in [outcome.job for outcome in finished(every)]
 
 
-def test_an_interruption_stops_the_search(every: list[Job]) -> None:
+def test_an_interruption_stops_the_search(every: list[SearchJob]) -> None:
     def interrupted(cfg: DictConfig) -> dict[str, Any]:
         raise KeyboardInterrupt
 
@@ -94,7 +96,7 @@ def test_an_interruption_stops_the_search(every: list[Job]) -> None:
         list(work(every, Path("log.txt"), interrupted))
 
 
-def test_what_runs_print_goes_to_the_log(every: list[Job], capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_runs_print_goes_to_the_log(every: list[SearchJob], capsys: pytest.CaptureFixture[str]) -> None:
     list(work(every[:2], Path("some/log.txt"), trainer([])))
     assert capsys.readouterr().out == ""
     assert Path("some/log.txt").read_text().count("epoch 1/1") == 2

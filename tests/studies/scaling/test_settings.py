@@ -13,15 +13,15 @@ from ghostlab.errors import UsageError
 from ghostlab.models import count, create_model
 from ghostlab.runs import compose, run_folder
 from ghostlab.studies.scaling.budget import Rules
-from ghostlab.studies.scaling.settings import Search, Wanted, families, open_search
+from ghostlab.studies.scaling.settings import Search, SearchConfig, families, open_search
 from tests.studies.scaling.nets import candidate
 
 OVERRIDES = ("model.width=0.5", "data.image_size=16", "trainer.max_epochs=1")
 
 
-def wanted(*overrides: str, **options: Any) -> Wanted:
+def wanted(*overrides: str, **options: Any) -> SearchConfig:
     rules = Rules(**{"budget": 2.0, **options.pop("rules", {})})
-    return Wanted(
+    return SearchConfig(
         **{"family": "resnet18", "rules": rules, "seeds": 1, "exponent": -0.07, **options}, overrides=overrides
     )
 

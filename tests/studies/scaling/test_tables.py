@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 
 from ghostlab.studies.scaling.budget import Base, Candidate, Rules
 from ghostlab.studies.scaling.chart import draw
-from ghostlab.studies.scaling.report import Row, rows
-from ghostlab.studies.scaling.runs import Job, Outcome
-from ghostlab.studies.scaling.settings import Search, Wanted
+from ghostlab.studies.scaling.report import SearchRow, rows
+from ghostlab.studies.scaling.runs import Outcome, SearchJob
+from ghostlab.studies.scaling.settings import Search, SearchConfig
 from ghostlab.studies.scaling.tables import about_grid, commands, write_tables
 from tests.studies.scaling.nets import ALL, BASE, DEEP, PLAN, WIDE, candidate, macs, stacks
 
@@ -23,11 +23,11 @@ COMMAND = ["python", "tools/scale.py", "search", "--family", "ghostnetv2"]
 
 @pytest.fixture
 def search(tmp_path: Path) -> Search:
-    wanted = Wanted("ghostnetv2", Rules(2.0), 2, -0.07, ("data=eurosat", "model.width=0.35"))
+    wanted = SearchConfig("ghostnetv2", Rules(2.0), 2, -0.07, ("data=eurosat", "model.width=0.35"))
     return Search(wanted, Base(1, 0.5, 64), stacks(), "ghostnetv2", "eurosat", 6, tmp_path)
 
 
-def table(top1: dict[tuple[Candidate, int], float]) -> list[Row]:
+def table(top1: dict[tuple[Candidate, int], float]) -> list[SearchRow]:
     return rows(PLAN, top1, {(WIDE, 0): "loss is not finite"}, -0.07)
 
 
@@ -38,8 +38,8 @@ def written(search: Search, top1: dict[tuple[Candidate, int], float]) -> Iterato
         yield (search.folder / name).read_text()
 
 
-def job(one: Candidate, seed: int) -> Job:
-    return Job(one, seed, OmegaConf.create(), Path(f"outputs/eurosat/seed{seed}"))
+def job(one: Candidate, seed: int) -> SearchJob:
+    return SearchJob(one, seed, OmegaConf.create(), Path(f"outputs/eurosat/seed{seed}"))
 
 
 def figures(top1: float) -> dict[str, float]:

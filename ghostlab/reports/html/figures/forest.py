@@ -24,7 +24,7 @@ GAIN, LOSS = "← it hurts      it helps →", "← it helps      it hurts →"
 POINTS = "difference, points of top-1"
 
 
-class _Point(NamedTuple):
+class _ForestPoint(NamedTuple):
     row: int
     name: str
     difference: Difference
@@ -44,7 +44,7 @@ def effects(section: Section) -> Figure | None:
 def main_effects(section: Section) -> Figure | None:
     """What each strategy gives on average over all others; None where that is not known."""
     points = [
-        _Point(row, one.subject, one.difference, mark(one), words(one))
+        _ForestPoint(row, one.subject, one.difference, mark(one), words(one))
         for row, one in enumerate(section.main)
         if one.difference
     ]
@@ -54,22 +54,22 @@ def main_effects(section: Section) -> Figure | None:
 def interactions(section: Section) -> Figure | None:
     """What pairs give beyond the sum of both."""
     points = [
-        _Point(row, f" {formats.TIMES} ".join(one.strategies), one.difference, mark(one), mark(one).word)
+        _ForestPoint(row, f" {formats.TIMES} ".join(one.strategies), one.difference, mark(one), mark(one).word)
         for row, one in enumerate(section.interactions)
         if one.difference
     ]
     return _forest(points, "← less      more →<br>beyond the sum, points of top-1") if points else None
 
 
-def _point(section: Section, row: int, line: Line) -> _Point | None:
+def _point(section: Section, row: int, line: Line) -> _ForestPoint | None:
     if line.effect:
         found = line.effect.difference
-        return _Point(row, line.name, found, mark(line.effect), words(line.effect)) if found else None
+        return _ForestPoint(row, line.name, found, mark(line.effect), words(line.effect)) if found else None
     reference = line.top1 is not None and line_mark(section, line) == REFERENCE
-    return _Point(row, line.name, Difference(0.0, 0), REFERENCE, REFERENCE.word) if reference else None
+    return _ForestPoint(row, line.name, Difference(0.0, 0), REFERENCE, REFERENCE.word) if reference else None
 
 
-def _forest(points: Sequence[_Point], title: str) -> Figure:
+def _forest(points: Sequence[_ForestPoint], title: str) -> Figure:
     kinds = [kind for kind in (*MARKS.values(), REFERENCE) if any(point.mark == kind for point in points)]
     x = {"title": {"text": title, "standoff": 8}, "side": "top"}
     y = {
@@ -89,7 +89,7 @@ def _forest(points: Sequence[_Point], title: str) -> Figure:
     }
 
 
-def _trace(kind: Mark, points: Sequence[_Point]) -> Figure:
+def _trace(kind: Mark, points: Sequence[_ForestPoint]) -> Figure:
     own = [(place, point) for place, point in enumerate(points) if point.mark == kind]
     found = [point.difference for _, point in own]
     return {
