@@ -67,9 +67,7 @@ def publish(run: Path, out: Path, licence: str | None, evidence: Evidence = Evid
         out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        facts = _fill(
-            temporary, run, result, re.sub(r"[^\w.-]+", "-", out.resolve().name), str(licence), rows, ablation
-        )
+        facts = _fill(temporary, out, run, result, str(licence), rows, ablation)
         write_text(temporary / "README.md", card(facts))
         with writing(out):
             temporary.replace(out)
@@ -80,24 +78,24 @@ def publish(run: Path, out: Path, licence: str | None, evidence: Evidence = Evid
 
 def _fill(
     folder: Path,
+    out: Path,
     run: Path,
     result: dict[str, Any],
-    name: str,
     licence: str,
     rows: list[Latency],
     ablation: Ablation | None,
 ) -> Facts:
-    """Write the network into ``folder``, and compare what timm opens there with the run's."""
+    """Write the network into ``folder``, which is to be ``out``, and compare what timm opens there with the run's."""
     config = read_config(run)
     data = data_module(config["data"], run)
     preprocessing = data.cfg.preprocessing()
     present = _is_there(data)
     target = target_of(run, config, some_images(data) if present else _noise(preprocessing))
     classes = config["data"].get("class_names") or range(config["data"]["num_classes"])
-    with writing(folder):
+    with writing(out):
         save(target, folder, preprocessing, list(map(str, classes)), licence)
     return Facts(
-        name=name,
+        name=re.sub(r"[^\w.-]+", "-", out.resolve().name),
         architecture=target.architecture,
         own=target.own,
         licence=licence,

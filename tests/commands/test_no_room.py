@@ -54,6 +54,7 @@ def assert_one_line(call: Command, line: str, folder: Path, reason: str) -> None
     assert "Traceback" not in done.stderr
     [told] = [line for line in done.stderr.splitlines() if not line.startswith("not exported: ")]
     assert str(folder) in told and "cannot be written" in told and reason in told
+    assert f"{folder}/new/." not in told  # what is written aside is nothing that the user has named
     assert [file for file in folder.rglob("*") if file.is_file() and file.name != "filler"] == []
 
 
@@ -86,7 +87,7 @@ def test_other_formats_are_still_tried(call: Command, trained: Path, disk: Disk)
     done = call("tools/export.py", str(trained), "--to", "torch_export,onnx", "--out", str(small))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "not exported: onnx"
-    assert {file.name for file in small.iterdir()} == {"model.pt2", "export.json"}
+    assert {file.name for file in small.iterdir()} == {"model.pt2", "export.json", ".lock"}
     assert set(json.loads((small / "export.json").read_text())["formats"]) == {"torch_export"}
 
 

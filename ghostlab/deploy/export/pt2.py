@@ -32,7 +32,7 @@ ENTRIES = re.compile(
 PUBLIC = r"torch\.ops\.aten\.([a-z]\w*|_assert_\w+|_upsample_bi(cubic|linear)2d_aa)\.\w+"
 OPERATORS = re.compile(PUBLIC + r"|_operator\.(add|sub|mul|floordiv|mod|getitem)")
 """What a node may call. Private ones check their arguments less, but for those named."""
-TEXTS = ("none", "tanh", "floor", "trunc")
+TEXTS = ("none", "tanh", "floor", "trunc", "constant")
 """Values of an operator's argument that is text, which could be the name of a file."""
 PLAIN = re.compile(r"[\w.+-]*")
 SIZES = re.compile(

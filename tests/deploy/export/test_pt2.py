@@ -69,6 +69,13 @@ def evaluated_size(entries: Entries, folder: Path) -> None:
     entries[GRAPH] = json.dumps(graph).encode()
 
 
+def test_a_network_that_pads_by_name_is_read(tmp_path: Path) -> None:
+    vit, path = network("efficientvit_b0", 32), tmp_path / "model.pt2"
+    TorchExport().convert(vit, path)
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(TorchExport().open(path)(images), vit.model(images), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("attack", [pickled_input, pickled_weight, evaluated_size])
 def test_a_file_that_would_execute_something_is_refused(
     written: Path, tmp_path: Path, attack: Callable[[Entries, Path], None]
