@@ -1,8 +1,11 @@
-"""Large numbers and times as a person reads them."""
+"""Large numbers and times as a person reads them, and what is a number."""
 
 from __future__ import annotations
 
-__all__ = ["duration", "quantity"]
+import math
+from typing import Any
+
+__all__ = ["duration", "is_number", "quantity"]
 
 
 def quantity(number: float) -> str:
@@ -21,3 +24,8 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number; JSON has NaN as well, and true is an integer to Python."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

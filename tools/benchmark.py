@@ -6,14 +6,14 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from ghostlab.cli.guard import Run, subcommand
+from ghostlab.cli.guard import Command, subcommand
 from ghostlab.errors import UsageError
 
 
-def repeated(command: Callable[[argparse.ArgumentParser], Run]) -> Callable[[argparse.ArgumentParser], Run]:
+def repeated(command: Callable[[argparse.ArgumentParser], Command]) -> Callable[[argparse.ArgumentParser], Command]:
     """The command, which refuses ``--repeats`` below 1."""
 
-    def checked(parser: argparse.ArgumentParser) -> Run:
+    def checked(parser: argparse.ArgumentParser) -> Command:
         measure = command(parser)
 
         def run(given: argparse.Namespace) -> None:
@@ -26,7 +26,7 @@ def repeated(command: Callable[[argparse.ArgumentParser], Run]) -> Callable[[arg
     return checked
 
 
-def strategies(parser: argparse.ArgumentParser) -> Run:
+def strategies(parser: argparse.ArgumentParser) -> Command:
     """Training time and memory of every strategy."""
     from ghostlab.strategies.registry import RECIPES, STRATEGIES
 
@@ -44,7 +44,7 @@ def strategies(parser: argparse.ArgumentParser) -> Run:
     return measure
 
 
-def reparam(parser: argparse.ArgumentParser) -> Run:
+def reparam(parser: argparse.ArgumentParser) -> Command:
     """What branches cost, as whole networks and layer by layer."""
     groups = ("ghostnetv2", "efficientnet_b0", "mobilenetv2_100", "layers")
     parser.add_argument("--only", nargs="+", choices=groups, default=groups, help="what to measure (default: all)")
@@ -66,7 +66,7 @@ def reparam(parser: argparse.ArgumentParser) -> Run:
     return measure
 
 
-def distill(parser: argparse.ArgumentParser) -> Run:
+def distill(parser: argparse.ArgumentParser) -> Command:
     """What a teacher costs, live and cached."""
     parser.add_argument("--repeats", type=int, default=3, help="seeds (default: 3)")
     parser.add_argument("overrides", nargs="*", help="such as data.teacher.model=resnet50 strategy.kd.kind=dist")
@@ -79,7 +79,7 @@ def distill(parser: argparse.ArgumentParser) -> Run:
     return measure
 
 
-def latency(parser: argparse.ArgumentParser) -> Run:
+def latency(parser: argparse.ArgumentParser) -> Command:
     """How long deployed networks take for an image."""
     what = "such as ghostnetv2:width=1.3, a run folder, or an exported file"
     parser.add_argument("names", nargs="*", metavar="MODEL|RUN|FILE", help=what)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ghostlab.cli.guard import Run, subcommand
+from ghostlab.cli.guard import Command, subcommand
 
 
-def show(parser: argparse.ArgumentParser) -> Run:
+def show(parser: argparse.ArgumentParser) -> Command:
     """One network, scaled."""
     parser.add_argument("model", help="such as efficientnet_b0, mobilenetv2, resnet50, ghostnetv2")
     parser.add_argument("--phi", type=float, help="compound scaling: depth 1.2^phi, width 1.1^phi, resolution 1.15^phi")
@@ -28,7 +28,7 @@ def show(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
-def table(parser: argparse.ArgumentParser) -> Run:
+def table(parser: argparse.ArgumentParser) -> Command:
     """The papers' tables of scaled networks, computed again."""
     parser.add_argument("--multiple", type=int, default=1, help="round image sizes to multiples (default: 1)")
 
@@ -40,7 +40,7 @@ def table(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
-def search(parser: argparse.ArgumentParser) -> Run:
+def search(parser: argparse.ArgumentParser) -> Command:
     """Which factors are best at the same MACs, by training."""
     parser.add_argument("--family", required=True, help="as model= of train.py: ghostnetv2, efficientnet_b0, ...")
     parser.add_argument("--budget", default="2x", help="times the MACs of the base (default: 2x)")

@@ -93,8 +93,10 @@ def find_folded(given: str, image_size: int | None = None) -> FoldedNetwork:
     run = find_run(given)
     if run is not None:
         checkpoint = f"/{path.name}" if path.is_file() else ""
-        top1 = None if checkpoint else _figure(run / "result.json", "top1")
-        return FoldedNetwork("/".join(run.parts[-4:]) + checkpoint, functools.partial(_of_run, path, image_size), top1)
+        top1 = None if checkpoint else _figure(run.result_file, "top1")
+        return FoldedNetwork(
+            "/".join(run.folder.parts[-4:]) + checkpoint, functools.partial(_of_run, path, image_size), top1
+        )
     name, _, options = given.partition(":")
     if path.exists() or "/" in name:
         raise UsageError(f"'{given}' is not a run folder or a checkpoint in one: no config.yaml there")

@@ -46,7 +46,7 @@ def file_deployable(given: str, image_size: int | None = None) -> Deployable:
     kind.require()
     takes, counts, opening = _facts(path, image_size)
     run = find_run(path)
-    name = "/".join([*run.parts[-4:], *path.resolve().relative_to(run).parts]) if run else given
+    name = "/".join([*run.folder.parts[-4:], *path.resolve().relative_to(run.folder).parts]) if run else given
     prepare = functools.partial(_of_file, path, opening, "file", takes, counts)
     return Deployable(name, prepare, kind.name, _top1(path))
 

@@ -27,9 +27,9 @@ from ghostlab.slurm import enduring
 from ghostlab.studies.application import HydraTask
 from ghostlab.studies.jobs import apart
 
-__all__ = ["Run", "guarded", "hydra_command", "subcommand"]
+__all__ = ["Command", "guarded", "hydra_command", "subcommand"]
 
-Run = Callable[[argparse.Namespace], None]
+Command = Callable[[argparse.Namespace], None]
 COMPOSING = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What Hydra lets through of a configuration that is wrong in ways it does not expect."""
 
@@ -71,7 +71,10 @@ def _take_any_character() -> None:
 
 
 def subcommand(
-    prog: str, description: str, commands: Mapping[str, Callable[[argparse.ArgumentParser], Run]], arguments: list[str]
+    prog: str,
+    description: str,
+    commands: Mapping[str, Callable[[argparse.ArgumentParser], Command]],
+    arguments: list[str],
 ) -> int:
     """Run the one of ``commands`` that the first argument names; each adds its arguments to a parser of its own and
     returns what to call with them."""

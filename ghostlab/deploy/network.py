@@ -18,7 +18,7 @@ from ghostlab.errors import RunError, UsageError
 from ghostlab.models import create_model, load_weights
 from ghostlab.models.options import given
 from ghostlab.reparam import deployed
-from ghostlab.runs.run import find_run, open_run, read_config
+from ghostlab.runs.run import Run, find_run, open_run
 
 __all__ = ["Description", "Network", "open_network"]
 
@@ -71,7 +71,7 @@ class Network:
     model: nn.Module
     description: Description
     data: dict[str, Any] | None
-    run: Path | None = None
+    run: Run | None = None
     folded: bool = True
     """Whether its branches and batch norms are folded; one that has none is as it was built."""
 
@@ -92,14 +92,15 @@ def open_network(source: str | Path) -> Network:
     path = Path(source)
     if path.is_file() and path.name.startswith("fused."):
         return _of_fused(path.with_suffix(".json"))
-    if find_run(path) is None:
+    run = find_run(path)
+    if run is None:
         raise UsageError(f"'{source}': neither a run folder, nor a checkpoint in one, nor a fused.safetensors")
     model, config = open_run(path)
-    preprocessing = data_module(config["data"], find_run(path)).cfg.preprocessing()
+    preprocessing = data_module(config["data"], run).cfg.preprocessing()
     size = preprocessing["input_size"][-1]
     model, report = folded(model, torch.zeros(2, 3, size, size))
     described = _description(config["model"], config["data"], preprocessing)
-    return Network(model, described, config["data"], find_run(path), report is not None)
+    return Network(model, described, config["data"], run, report is not None)
 
 
 def _of_fused(file: Path) -> Network:
@@ -120,7 +121,7 @@ def _of_fused(file: Path) -> Network:
         model = deployed(model, torch.zeros(2, 3, description.image_size, description.image_size))
     model = load_weights(model, weights).eval()
     run = find_run(file)
-    return Network(model, description, read_config(run)["data"] if run else None, run, is_folded)
+    return Network(model, description, run.config()["data"] if run else None, run, is_folded)
 
 
 def _description(model: Mapping[str, Any], data: Mapping[str, Any], preprocessing: dict[str, Any]) -> Description:

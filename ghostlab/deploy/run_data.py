@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -12,6 +11,7 @@ from ghostlab.data import DataConfig, DataModule
 from ghostlab.data.changes import changes, class_changes
 from ghostlab.data.manifest import Manifest
 from ghostlab.errors import RunError, UsageError
+from ghostlab.runs.run import Run
 from ghostlab.runs.settings import typed
 from ghostlab.terminal import say
 
@@ -28,7 +28,7 @@ class RunData(DataModule):
     only. Other images are said.
     """
 
-    def __init__(self, node: Mapping[str, Any], run: Path | None) -> None:
+    def __init__(self, node: Mapping[str, Any], run: Run | None) -> None:
         known = {key: value for key, value in node.items() if key != "class_names"}
         changed = {"num_classes": None} if node.get("class_names") else {}  # told by their names
         config = OmegaConf.create({**known, **changed, "download": False, "decoded": None})
@@ -41,17 +41,17 @@ class RunData(DataModule):
         where = f"data.root={self.cfg.root}" if self.cfg.root else f"data={self.cfg.name}"
         if others := class_changes(self._trained_on or self.class_names, self.class_names):
             raise RunError(f"{where}: {', '.join(others)} since the run was trained")
-        before = Manifest.read(self._run) if first and self._run else None
+        before = Manifest.read(self._run.folder) if first and self._run else None
         if before and (told := changes(before, Manifest.of(self.train_source, self.val_source))):
             say(f"images    {told} since {self._run} was trained ({where})")
 
 
-def data_module(node: Mapping[str, Any], run: Path | None = None) -> RunData:
-    """The data of a run, by the ``data`` node of its configuration and, to say what has changed since, its folder.
+def data_module(node: Mapping[str, Any], run: Run | None = None) -> RunData:
+    """The data of a run, by the ``data`` node of its configuration and, to say what has changed since, the run.
 
     Raises ``RunError`` for a node that this version cannot read.
     """
-    file = run / "config.yaml" if run else "the data of the run"
+    file = run.config_file if run else "the data of the run"
     for key in NEEDED:
         if key not in node:
             raise RunError(f"{file}: no data.{key}")

@@ -113,7 +113,7 @@ def _data(config: dict[str, Any], path: Path) -> DataConfig:
 def _name(config: dict[str, Any], data: DataConfig, path: Path) -> str:
     options = [f"{key}={config['model'][key]:g}" for key in ("width", "depth") if config["model"].get(key)]
     run = find_run(path)
-    folder = run.name if run else ""
+    folder = run.folder.name if run else ""
     file = f"/{path.name}" if path.is_file() else ""
     model = " ".join([config["model"]["name"], *options])
     return f"{model}\n{'+'.join(config.get('strategy') or ())}, {data.resolved_test_size} px\n{folder}{file}"

@@ -22,8 +22,8 @@ from ghostlab.publish.card import card
 from ghostlab.publish.evidence import ablation_row, latencies, run_command
 from ghostlab.publish.facts import LICENCES, Ablation, Check, Facts, Latency
 from ghostlab.publish.target import Target, largest_difference, open_saved, save, target_of
-from ghostlab.runs.result_file import is_number
-from ghostlab.runs.run import find_run, open_run, read_config
+from ghostlab.quantities import is_number
+from ghostlab.runs.run import Run, find_run
 from ghostlab.training.scores import evaluate
 from ghostlab.training.transfer import some_images
 
@@ -55,19 +55,19 @@ def publish(run: Path, out: Path, licence: str | None, evidence: Evidence = Evid
     where there is no room or no permission.
     """
     _require_licence(licence)
-    if not run.is_dir() or find_run(run) != run.resolve():
+    if not run.is_dir() or find_run(run) != Run(run.resolve()):
         raise UsageError(f"'{run}' is not a run folder: no config.yaml there")
     if out.exists():
         raise UsageError(f"--out {out}: is there already; name a new folder")
     require_writable(out.parent)
-    result = _result(run)
+    result = _result(Run(run))
     rows = latencies(evidence.latency, run, result) if evidence.latency else []
     ablation = ablation_row(evidence.ablation, result) if evidence.ablation else None
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        facts = _fill(temporary, out, run, result, str(licence), rows, ablation)
+        facts = _fill(temporary, out, Run(run), result, str(licence), rows, ablation)
         write_text(temporary / "README.md", card(facts))
         with writing(out):
             temporary.replace(out)
@@ -79,18 +79,18 @@ def publish(run: Path, out: Path, licence: str | None, evidence: Evidence = Evid
 def _fill(
     folder: Path,
     out: Path,
-    run: Path,
+    run: Run,
     result: dict[str, Any],
     licence: str,
     rows: list[Latency],
     ablation: Ablation | None,
 ) -> Facts:
     """Write the network into ``folder``, which is to be ``out``, and compare what timm opens there with the run's."""
-    config = read_config(run)
+    config = run.config()
     data = data_module(config["data"], run)
     preprocessing = data.cfg.preprocessing()
     present = _is_there(data)
-    target = target_of(run, config, some_images(data) if present else _noise(preprocessing))
+    target = target_of(run.folder, config, some_images(data) if present else _noise(preprocessing))
     classes = config["data"].get("class_names") or range(config["data"]["num_classes"])
     with writing(out):
         save(target, folder, preprocessing, list(map(str, classes)), licence)
@@ -111,8 +111,8 @@ def _fill(
     )
 
 
-def _compared(folder: Path, run: Path, target: Target, data: DataModule | None, images: Tensor) -> Check:
-    original, _ = open_run(run)
+def _compared(folder: Path, run: Run, target: Target, data: DataModule | None, images: Tensor) -> Check:
+    original = run.open()
     opened = open_saved(folder)
     difference = largest_difference(original, opened, images)
     if not difference <= TOLERANCE:
@@ -135,8 +135,8 @@ def _require_licence(licence: str | None) -> None:
         raise UsageError(f"--licence {licence}: {unknown('licence', licence, LICENCES)}")
 
 
-def _result(run: Path) -> dict[str, Any]:
-    file = run / "result.json"
+def _result(run: Run) -> dict[str, Any]:
+    file = run.result_file
     try:
         result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         numbers = {key: result[key] for key in TOLD} | {key: result.get(key) or 0 for key in ("top1_ema", "top1_raw")}

@@ -14,7 +14,7 @@ from typing import Any
 from ghostlab.errors import RunError
 from ghostlab.files import write_text
 from ghostlab.reports.results import figure, read_config
-from ghostlab.reports.summary import Report, Run
+from ghostlab.reports.summary import Report, RunRecord
 
 __all__ = ["Latencies", "measure_latencies", "network_of", "read_latencies"]
 
@@ -30,7 +30,7 @@ class Latencies:
 
     networks: Mapping[str, Mapping[str, Any]]
 
-    def of(self, run: Run) -> float | None:
+    def of(self, run: RunRecord) -> float | None:
         """Median milliseconds of a finished run's network; None where it is not measured."""
         if not self.networks:
             return None
@@ -74,8 +74,8 @@ def measure_latencies(report: Report) -> None:
     write_text(report.folder / FILE, json.dumps(networks, indent=2) + "\n")
 
 
-def _one_of_each(runs: Iterable[Run]) -> dict[str, Run]:
-    found: dict[str, Run] = {}
+def _one_of_each(runs: Iterable[RunRecord]) -> dict[str, RunRecord]:
+    found: dict[str, RunRecord] = {}
     for run in runs:
         network = network_of(run)
         if network and (run.folder / "checkpoints" / "last.ckpt").is_file():
@@ -83,7 +83,7 @@ def _one_of_each(runs: Iterable[Run]) -> dict[str, Run]:
     return found
 
 
-def network_of(run: Run) -> str | None:
+def network_of(run: RunRecord) -> str | None:
     """The name of a finished run's deployed network: two that differ in anything have two. None without a
     configuration; drawn weights and how they were trained are no part of it, as strategies leave no trace when folded.
     """

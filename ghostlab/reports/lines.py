@@ -8,14 +8,16 @@ from typing import Any
 
 from ghostlab.reports.latency import Latencies
 from ghostlab.reports.results import figure, read_config, top1_by_seed
-from ghostlab.reports.summary import Effect, Line, Run
+from ghostlab.reports.summary import Effect, Line, RunRecord
 from ghostlab.runs.identity import identity
 from ghostlab.studies.plan import Row
 
 __all__ = ["line"]
 
 
-def line(row: Row, runs: Sequence[Run], reference: Sequence[Run], effect: Effect | None, latencies: Latencies) -> Line:
+def line(
+    row: Row, runs: Sequence[RunRecord], reference: Sequence[RunRecord], effect: Effect | None, latencies: Latencies
+) -> Line:
     """The line of a row, whose costs are compared with the runs of the table's reference."""
     top1 = [*top1_by_seed(runs).values()]
     return Line(
@@ -37,12 +39,12 @@ def line(row: Row, runs: Sequence[Run], reference: Sequence[Run], effect: Effect
     )
 
 
-def _mean(runs: Sequence[Run], key: str) -> float | None:
+def _mean(runs: Sequence[RunRecord], key: str) -> float | None:
     values = [value for run in runs if (value := figure(run, key)) is not None]
     return statistics.mean(values) if values else None
 
 
-def _ratio(runs: Sequence[Run], reference: Sequence[Run], key: str) -> float | None:
+def _ratio(runs: Sequence[RunRecord], reference: Sequence[RunRecord], key: str) -> float | None:
     """Mean ratio over the seeds that both have on the same device."""
     by_seed = {run.seed: run for run in reference}
     pairs = [(run, by_seed[run.seed]) for run in runs if run.seed in by_seed]
@@ -51,16 +53,16 @@ def _ratio(runs: Sequence[Run], reference: Sequence[Run], key: str) -> float | N
     return statistics.mean(ratios) if ratios else None
 
 
-def _device(run: Run) -> object:
+def _device(run: RunRecord) -> object:
     return (run.result or {}).get("device")
 
 
-def _latency(runs: Sequence[Run], latencies: Latencies) -> float | None:
+def _latency(runs: Sequence[RunRecord], latencies: Latencies) -> float | None:
     found = [latencies.of(run) for run in runs]
     return next((value for value in found if value is not None), None)
 
 
-def _changes(runs: Sequence[Run], reference: Sequence[Run]) -> list[tuple[str, Any, Any]]:
+def _changes(runs: Sequence[RunRecord], reference: Sequence[RunRecord]) -> list[tuple[str, Any, Any]]:
     """What the first run with a configuration has otherwise than the reference's; a value that one lacks is None."""
     own, theirs = _settings(runs), _settings(reference)
     if not own or not theirs:
@@ -69,7 +71,7 @@ def _changes(runs: Sequence[Run], reference: Sequence[Run]) -> list[tuple[str, A
     return [(key, theirs.get(key), own.get(key)) for key in keys if own.get(key) != theirs.get(key)]
 
 
-def _settings(runs: Sequence[Run]) -> Mapping[str, Any]:
+def _settings(runs: Sequence[RunRecord]) -> Mapping[str, Any]:
     configs = (read_config(run.folder) for run in runs)
     first = next((config for config in configs if config), {})
     return {key: value for key, value in identity(first).items() if value != {}}

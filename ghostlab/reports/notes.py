@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ghostlab.reports.results import figure
-from ghostlab.reports.summary import Run, State
+from ghostlab.reports.summary import RunRecord, State
 
 __all__ = ["table_notes"]
 
-Runs = Mapping[str, Sequence[Run]]
+Runs = Mapping[str, Sequence[RunRecord]]
 
 
 def table_notes(runs: Runs, damaged: Sequence[str]) -> list[str]:
@@ -78,9 +78,9 @@ def _times(row: Mapping[str, float]) -> set[tuple[str, float]]:
     return {(key, row[key]) for key in ("images_per_second", "seconds") if key in row}
 
 
-def _result(run: Run) -> Mapping[str, Any]:
+def _result(run: RunRecord) -> Mapping[str, Any]:
     return run.result or {}
 
 
-def _all(runs: Runs) -> Iterable[tuple[str, Run]]:
+def _all(runs: Runs) -> Iterable[tuple[str, RunRecord]]:
     return ((name, run) for name, own in runs.items() for run in own)

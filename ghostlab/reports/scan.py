@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ghostlab.reports.naming import row_names, shared_settings, table_titles, without_names
-from ghostlab.reports.results import CONFIG, read_config
+from ghostlab.reports.results import read_config
 from ghostlab.runs import config_hash
 from ghostlab.runs.command import common_overrides, row_overrides, strategy_of
 from ghostlab.studies.plan import Plan, Row, Table
@@ -42,7 +42,7 @@ def scan(folder: Path, command: str) -> Scan:
     titles = table_titles([_first(group) for group, _ in tables])
     made = [_table(title, group, rows) for title, (group, rows) in zip(titles, tables, strict=True)]
     used = {run for table in made for row in table.rows for run in row.runs.values()}
-    notes = [f"{place}/{CONFIG}: not the configuration of a run, left out" for place in read if place not in found]
+    notes = [f"{place}/config.yaml: not the configuration of a run, left out" for place in read if place not in found]
     return Scan(Plan("list", command, folder, made), [place for place in found if place not in used], notes)
 
 
@@ -50,7 +50,7 @@ def run_folders(folder: Path) -> Iterator[str]:
     """The folders of runs below ``folder``, relative to it, in the order of their names."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in NOT_RUNS)
-        if CONFIG in files:
+        if "config.yaml" in files:
             yield Path(place).relative_to(folder).as_posix()
 
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 from ghostlab.quantities import duration
 from ghostlab.reports.results import figure
-from ghostlab.reports.summary import Run
+from ghostlab.reports.summary import RunRecord
 
 __all__ = ["with_shared_work"]
 
-Runs = Mapping[str, Sequence[Run]]
+Runs = Mapping[str, Sequence[RunRecord]]
 
 
-def with_shared_work(runs: Runs) -> tuple[dict[str, list[Run]], list[str]]:
+def with_shared_work(runs: Runs) -> tuple[dict[str, list[RunRecord]], list[str]]:
     """The runs of a table by row, and notes on them: to ``seconds`` is added a part of building a teacher's cache.
 
     What its answers cost is divided by the finished runs of the table that use them, whichever of them built it.
@@ -26,19 +26,19 @@ def with_shared_work(runs: Runs) -> tuple[dict[str, list[Run]], list[str]]:
     return counted, [*_notes(every, users)]
 
 
-def _cache(run: Run) -> str | None:
+def _cache(run: RunRecord) -> str | None:
     cache = (run.result or {}).get("cache_folder")
     return cache if isinstance(cache, str) else None
 
 
-def _with_part(run: Run, users: Mapping[str, int]) -> Run:
+def _with_part(run: RunRecord, users: Mapping[str, int]) -> RunRecord:
     cache, own, whole = _cache(run), figure(run, "seconds"), figure(run, "cache_seconds")
     if cache is None or own is None or whole is None:
         return run
     return replace(run, result={**(run.result or {}), "seconds": own + whole / users[cache]})
 
 
-def _notes(every: Sequence[Run], users: Mapping[str, int]) -> Iterable[str]:
+def _notes(every: Sequence[RunRecord], users: Mapping[str, int]) -> Iterable[str]:
     for cache, count in users.items():
         known = [seconds for run in every if _cache(run) == cache and (seconds := figure(run, "cache_seconds"))]
         if not known:

@@ -16,7 +16,7 @@ from ghostlab.reports.notes import table_notes
 from ghostlab.reports.results import figure, read_runs, top1_by_seed
 from ghostlab.reports.scan import Scan, run_folders, scan
 from ghostlab.reports.shared import with_shared_work
-from ghostlab.reports.summary import Report, Run, Section
+from ghostlab.reports.summary import Report, RunRecord, Section
 from ghostlab.shell import command
 from ghostlab.statistics.paired import resolution
 from ghostlab.studies.plan import Plan, Table, read_plan
@@ -119,12 +119,12 @@ def _place(run: str) -> Path:
     return Path(run).parent.parent
 
 
-def _figures(runs: Mapping[str, Sequence[Run]]) -> Iterator[float]:
+def _figures(runs: Mapping[str, Sequence[RunRecord]]) -> Iterator[float]:
     """Every top-1 that the runs of a table have left behind."""
     for run in (run for own in runs.values() for run in own):
         yield from (value for key in TOP1 if (value := figure(run, key)) is not None)
         yield from (row[key] for row in run.history for key in TOP1 if key in row)
 
 
-def _runs(section: Section) -> Iterator[Run]:
+def _runs(section: Section) -> Iterator[RunRecord]:
     return (run for line in section.lines for run in line.runs)

@@ -10,13 +10,13 @@ from typing import Any, Literal
 from ghostlab.statistics.paired import Difference
 from ghostlab.statistics.verdicts import Verdict
 
-__all__ = ["Effect", "Interaction", "Line", "Report", "Run", "Section"]
+__all__ = ["Effect", "Interaction", "Line", "Report", "RunRecord", "Section"]
 
 State = Literal["finished", "failed", "running", "missing"]
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """One run on disk: its ``result.json``, the rows of its ``metrics.csv`` and the first line of its ``error.txt``."""
 
     seed: int
@@ -64,7 +64,7 @@ class Line:
 
     name: str
     strategy: str
-    runs: Sequence[Run]
+    runs: Sequence[RunRecord]
     changes: Sequence[tuple[str, Any, Any]]
     effect: Effect | None
     top1: float | None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ghostlab.errors import RunError, UsageError
-from ghostlab.runs.result_file import is_number
+from ghostlab.quantities import is_number
 from ghostlab.strategies.checks import one_of, within
 
 __all__ = ["Objective", "tradeoff"]

@@ -27,7 +27,7 @@ from ghostlab.models.options import given
 from ghostlab.models.weights import load_weights
 from ghostlab.quantities import is_number
 
-__all__ = ["Run", "find_run", "open_run"]
+__all__ = ["LOADER", "Run", "find_run", "open_run"]
 
 logger = logging.getLogger(__name__)
 
@@ -79,13 +79,18 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of ``last.ckpt`` and ``best.ckpt``."""
+        """The folder of its checkpoints."""
         return self.folder / "checkpoints"
 
     @property
     def last(self) -> Path:
         """The checkpoint of the last epoch."""
         return self.checkpoints / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the epoch with the best top-1."""
+        return self.checkpoints / "best.ckpt"
 
     @property
     def _lock(self) -> Path:

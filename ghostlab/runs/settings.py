@@ -14,6 +14,7 @@ from ghostlab.errors import UsageError, unknown
 from ghostlab.runs.identity import config_hash, images, plain, run_folder, strategy_name
 from ghostlab.runs.keys import check_keys
 from ghostlab.runs.objective import Objective
+from ghostlab.runs.run import Run
 from ghostlab.runs.twice import refuse_two_values
 from ghostlab.strategies.base import Strategy
 from ghostlab.strategies.registry import join, load
@@ -110,9 +111,14 @@ class Settings:
     config: dict[str, Any]
 
     @property
+    def run(self) -> Run:
+        """The run in ``folder``."""
+        return Run(self.folder)
+
+    @property
     def resumes(self) -> bool:
         """Whether the run goes on from a checkpoint of its own."""
-        return self.resume == "auto" and not self.force and (self.folder / "checkpoints" / "last.ckpt").exists()
+        return self.resume == "auto" and not self.force and self.run.last.exists()
 
 
 def parse(cfg: DictConfig) -> Settings:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ghostlab.quantities import duration, quantity
-from ghostlab.runs.result_file import read_result
+from ghostlab.runs.run import Run
 from ghostlab.studies.jobs import SEED, Job
 
 __all__ = ["outcome", "show_outcome"]
@@ -46,7 +46,7 @@ def outcome(jobs: Sequence[Job], shared: frozenset[str]) -> list[tuple[str, ...]
 
 
 def _row(name: str, jobs: Sequence[Job]) -> tuple[str, ...]:
-    results = [result for job in jobs if (result := read_result(job.folder))]
+    results = [result for job in jobs if (result := Run(job.folder).result())]
     count = f"{len(results)}/{len(jobs)}"
     if not results:
         return (name, count, "", "", "", "")

@@ -7,19 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ghostlab.runs.result_file import read_result
+from ghostlab.runs.run import Run
 
-__all__ = ["ERROR", "Progress", "failure"]
-
-ERROR = "error.txt"
-
-
-def failure(folder: Path) -> str | None:
-    """Why a run failed: the first line of its ``error.txt``, None where there is none."""
-    try:
-        return (folder / ERROR).read_text(encoding="utf-8").partition("\n")[0]
-    except FileNotFoundError:
-        return None
+__all__ = ["Progress"]
 
 
 @dataclass(frozen=True)
@@ -38,13 +28,13 @@ class Progress:
     @property
     def left(self) -> list[Path]:
         """The runs to do that are not finished by now."""
-        return [folder for folder in self.todo if not read_result(folder)]
+        return [folder for folder in self.todo if not Run(folder).result()]
 
     def seconds_left(self) -> float | None:
         """Estimated from the finished runs; None before there is one."""
         measured: dict[Path, list[float]] = {}
         for folder in self.every:
-            if result := read_result(folder):
+            if result := Run(folder).result():
                 measured.setdefault(folder.parent, []).append(result["seconds"])
         if not measured:
             return None

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
@@ -18,7 +17,7 @@ from ghostlab.errors import RunError, UsageError
 from ghostlab.quantities import duration
 from ghostlab.runs.messages import exit_code, one_line
 from ghostlab.runs.processes import refuse_several_processes
-from ghostlab.runs.result_file import read_result
+from ghostlab.runs.run import Run
 from ghostlab.runs.settings import parse, typed
 from ghostlab.shell import command
 from ghostlab.studies.application import Application, job_config
@@ -26,7 +25,7 @@ from ghostlab.studies.arrange import AblationConfig, arrange
 from ghostlab.studies.jobs import Composer, Job, apart, choices
 from ghostlab.studies.outcome import show_outcome
 from ghostlab.studies.plan import Plan, Table, keep_plan
-from ghostlab.studies.progress import Progress, failure
+from ghostlab.studies.progress import Progress
 from ghostlab.studies.worker import work
 from ghostlab.terminal import say
 
@@ -66,7 +65,7 @@ class Sweep:
         self.jobs, tables = _planned(given, config, Composer(self.application.load))
         for job in self.jobs:
             refuse_several_processes(parse(job.cfg).trainer)
-        todo = [job for job in self.jobs if job.cfg.force or not read_result(job.folder)]
+        todo = [job for job in self.jobs if job.cfg.force or not Run(job.folder).result()]
         self.progress = _progress(self.jobs, todo, config.hydra.launcher)
         if tables:
             outputs = Path(self.jobs[0].cfg.outputs)
@@ -91,12 +90,12 @@ class Sweep:
     def end(self) -> None:
         """Wait for runs that another sweep trains, and say what came out; raises ``RunError`` naming what failed."""
         for folder in self.progress.left:
-            _wait_for(folder)
+            _wait_for(Run(folder))
         show_outcome(self.jobs, self.progress.shared)
         if self.report:
             say(f"what it says: {command('tools/report.py', self.report)}")
         left = self.progress.left
-        named = "; ".join(f"[{folder}] {failure(folder) or 'stopped'}" for folder in left)
+        named = "; ".join(f"[{folder}] {Run(folder).failure() or 'stopped'}" for folder in left)
         if left:
             raise RunError(
                 f"{len(left)} of {len(self.progress.every)} runs failed; the same command tries them again: {named}"
@@ -146,7 +145,7 @@ def _show(jobs: Sequence[Job], tables: Sequence[Table], progress: Progress) -> N
     for table in tables:
         say(f"  {table.title}")
         for row in table.rows:
-            done = sum(bool(read_result(Path(jobs[0].cfg.outputs) / folder)) for folder in row.runs.values())
+            done = sum(bool(Run(Path(jobs[0].cfg.outputs) / folder).result()) for folder in row.runs.values())
             say(f"    {row.name:<24} {done}/{len(row.runs)}")
 
 
@@ -158,14 +157,10 @@ def _shape(jobs: Sequence[Job], tables: Sequence[Table]) -> str:
     return f"{several}{rows} rows x {seeds} seeds = {len(jobs)} runs"
 
 
-def _wait_for(folder: Path) -> None:
+def _wait_for(run: Run) -> None:
     """Until no other process trains it."""
-    lock = FileLock(folder / ".lock")
-    if not Path(lock.lock_file).exists() or failure(folder):
+    if run.failure() or not run.is_training():
         return
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"waiting for {folder}, which another sweep is training")
-        lock.acquire()
-    lock.release()
+    say(f"waiting for {run}, which another sweep is training")
+    with run.alone(wait=True):
+        pass

@@ -21,13 +21,12 @@ from ghostlab.quantities import duration
 from ghostlab.runs.identity import run_folder
 from ghostlab.runs.messages import one_line
 from ghostlab.runs.processes import refuse_several_processes
-from ghostlab.runs.result_file import read_result
+from ghostlab.runs.run import Run
 from ghostlab.runs.settings import parse
 from ghostlab.shell import command
 from ghostlab.studies.jobs import apart
-from ghostlab.studies.progress import ERROR, Progress
+from ghostlab.studies.progress import Progress
 from ghostlab.terminal import say
-from ghostlab.training.failures import LOG
 
 __all__ = ["work"]
 
@@ -60,8 +59,8 @@ def work(task: Callable[[DictConfig], object], cfg: DictConfig, progress: Progre
 
 def _done(task: Callable[[DictConfig], object], cfg: DictConfig, number: str, progress: Progress) -> object:
     folder = run_folder(cfg)
-    again = "finished already: " if read_result(folder) and not cfg.force else ""
-    (folder / ERROR).unlink(missing_ok=True)
+    again = "finished already: " if Run(folder).result() and not cfg.force else ""
+    Run(folder).error_file.unlink(missing_ok=True)
     with _output(folder, number):
         value = task(cfg)
     say(f"{number if progress.parallel > 1 else '        '}  {again}{_told(folder)}")
@@ -79,7 +78,7 @@ def _left(progress: Progress) -> str:
 
 
 def _told(folder: Path) -> str:
-    result = read_result(folder)
+    result = Run(folder).result()
     return f"top-1 {result['top1']:.1f}  {duration(result['seconds'])}  {folder}" if result else str(folder)
 
 
@@ -88,7 +87,7 @@ def _output(folder: Path, number: str) -> Iterator[None]:
     """A run prints into its ``log.txt``; on a terminal its last line is shown while it is trained."""
     folder.mkdir(parents=True, exist_ok=True)
     with (
-        (folder / LOG).open("a", encoding="utf-8", errors="backslashreplace") as log,
+        Run(folder).log_file.open("a", encoding="utf-8", errors="backslashreplace") as log,
         Console(stderr=True).status(number) as status,
         redirect_stdout(_Shown(log, lambda line: status.update(escape(f"{number}  {line}")))),
     ):
@@ -112,4 +111,4 @@ class _Shown(io.TextIOBase):
 
 def _keep(folder: Path, overrides: list[str], error: Exception) -> None:
     details = "".join(traceback.format_exception(error))
-    write_text(folder / ERROR, f"{one_line(error)}\n\n{command('train.py', *overrides)}\n\n{details}")
+    write_text(Run(folder).error_file, f"{one_line(error)}\n\n{command('train.py', *overrides)}\n\n{details}")

@@ -104,7 +104,8 @@ def build_trainer(settings: Settings, history: History, checkpoints: Checkpoints
         num_sanity_val_steps=0,
         enable_model_summary=False,
         enable_progress_bar=on_terminal,
-        default_root_dir=checkpoints.folder,  # where none of the files lies that Lightning loads unasked on Slurm
+        # Where none of the files lies that Lightning loads unasked on Slurm.
+        default_root_dir=checkpoints.run.checkpoints,
     )
     check_options(wanted, trainer)
     return trainer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from ghostlab.data.changes import changes, class_changes
@@ -10,8 +9,7 @@ from ghostlab.data.manifest import Manifest, folder_manifest
 from ghostlab.errors import RunError, UsageError
 from ghostlab.runs.command import common_overrides, row_overrides
 from ghostlab.runs.identity import values
-from ghostlab.runs.result_file import read_result
-from ghostlab.runs.run import read_config
+from ghostlab.runs.run import Run
 from ghostlab.runs.settings import Settings
 from ghostlab.shell import command
 from ghostlab.terminal import say
@@ -25,19 +23,19 @@ def say_what_changed(settings: Settings) -> None:
     With the command that goes on from its weights, where it is finished. Raises ``UsageError`` where it is not, for
     whoever starts it again means to go on with it; ``resume=never`` begins anew.
     """
-    if "images" not in settings.config or (settings.folder / "config.yaml").exists():
+    if "images" not in settings.config or settings.run.config_file.exists():
         return
-    folder = _last_one(settings)
-    if folder is None:
+    last = _last_one(settings)
+    if last is None:
         return
-    changed, result = _told(folder, settings), read_result(folder)
-    if result is not None:
-        command = _command(settings.config, folder)
+    changed = _told(last, settings)
+    if last.result() is not None:
+        command = _command(settings.config, last)
         another = "this is another run, and another goes on from its weights"
-        say(f"images    {changed} since {folder} was finished; {another}: {command}")
-    elif settings.resume != "never" and not settings.force and (folder / "checkpoints" / "last.ckpt").exists():
+        say(f"images    {changed} since {last} was finished; {another}: {command}")
+    elif settings.resume != "never" and not settings.force and last.last.exists():
         raise UsageError(
-            f"data.root={settings.data.root}: {changed} since {folder} began, which is not finished and cannot go on;"
+            f"data.root={settings.data.root}: {changed} since {last} began, which is not finished and cannot go on;"
             " resume=never begins anew with the images of now"
         )
 
@@ -52,27 +50,27 @@ def refuse_other_images(settings: Settings, images: Manifest) -> None:
         )
 
 
-def _last_one(settings: Settings) -> Path | None:
+def _last_one(settings: Settings) -> Run | None:
     """The newest of the runs beside this one that were given the same; None where there is none."""
     ours, found = values(settings.config), []
-    for file in settings.folder.parent.glob(f"seed{settings.seed}-*/config.yaml"):
+    for run in map(Run, settings.folder.parent.glob(f"seed{settings.seed}-*/")):
         try:
-            same = values(read_config(file.parent)) == ours
+            same = values(run.config()) == ours
         except (RunError, KeyError, TypeError, ValueError):  # a damaged one is no run of this configuration
             continue
-        found += [file] if same else []
-    return max(found, key=lambda file: file.stat().st_mtime).parent if found else None
+        found += [run] if same else []
+    return max(found, key=lambda run: run.config_file.stat().st_mtime) if found else None
 
 
-def _command(config: dict[str, Any], folder: Path) -> str:
-    given = [*common_overrides(config), *row_overrides(config), f"seed={config['seed']}", f"model.pretrained={folder}"]
+def _command(config: dict[str, Any], run: Run) -> str:
+    given = [*common_overrides(config), *row_overrides(config), f"seed={config['seed']}", f"model.pretrained={run}"]
     return command("train.py", *given)
 
 
-def _told(folder: Path, settings: Settings) -> str:
-    now, before = folder_manifest(settings.config["data"]), Manifest.read(folder)
+def _told(run: Run, settings: Settings) -> str:
+    now, before = folder_manifest(settings.config["data"]), Manifest.read(run.folder)
     assert now is not None  # as its digest is part of the settings
     if before:
         return changes(before, now)
-    told = class_changes(read_config(folder)["data"].get("class_names") or now.class_names, now.class_names)
+    told = class_changes(run.config()["data"].get("class_names") or now.class_names, now.class_names)
     return ", ".join(told) or "the images perhaps other than"

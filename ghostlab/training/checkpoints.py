@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from ghostlab.files import write_file
+from ghostlab.runs.run import Run
 from ghostlab.training.classifier import as_classifier
 
 __all__ = ["Checkpoints"]
@@ -20,27 +20,23 @@ class Checkpoints(Checkpoint):
     up to date in the file.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, run: Run) -> None:
+        self.run = run
         self.best_top1 = -1.0
         self.best_epoch = 0
-
-    @property
-    def last(self) -> Path:
-        return self.folder / "last.ckpt"
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         top1 = as_classifier(pl_module).row["top1"]
         improved = top1 > self.best_top1
         if improved:
             self.best_top1, self.best_epoch = top1, trainer.current_epoch + 1
-        unfinished = self.folder / ".last.tmp"
+        unfinished = self.run.checkpoints / ".last.tmp"
         trainer.save_checkpoint(unfinished)
         if trainer.is_global_zero:
             # In this order, so that the best top-1 that last.ckpt remembers is always there.
             if improved:
-                write_file(self.folder / "best.ckpt", lambda temporary: shutil.copyfile(unfinished, temporary))
-            unfinished.replace(self.last)
+                write_file(self.run.best, lambda temporary: shutil.copyfile(unfinished, temporary))
+            unfinished.replace(self.run.last)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_top1": self.best_top1, "best_epoch": self.best_epoch}

@@ -13,15 +13,14 @@ from torch.distributed import DistError
 
 from ghostlab.errors import GhostlabError, RunError, UsageError
 from ghostlab.runs.messages import one_line
+from ghostlab.runs.run import Run
 
-__all__ = ["LOG", "logged"]
-
-LOG = "log.txt"
+__all__ = ["logged"]
 
 
 @contextmanager
-def logged(folder: Path) -> Iterator[None]:
-    """Append the traceback of what fails to the folder's ``log.txt``, and name that file in the error's line.
+def logged(run: Run) -> Iterator[None]:
+    """Append the traceback of what fails to the run's ``log.txt``, and name that file in the error's line.
 
     What has a cause in other code, or is no error of this package, becomes a ``RunError`` or stays the error of this
     package that it is; a user's mistake is passed on as it is and leaves no trace.
@@ -33,9 +32,9 @@ def logged(folder: Path) -> Iterator[None]:
         own = isinstance(error, GhostlabError)
         if own and (isinstance(error, UsageError) or not _is_foreign(error.__cause__)):
             raise error from error.__cause__
-        kept = _kept(folder / LOG, error)
+        kept = _kept(run.log_file, error)
         raise (type(error) if own else RunError)(
-            _told(error) + (f"; details: {folder / LOG}" if kept else "")
+            _told(error) + (f"; details: {run.log_file}" if kept else "")
         ) from error
 
 

@@ -16,7 +16,7 @@ from ghostlab.data.manifest import Manifest, folder_manifest
 from ghostlab.data.sources import Source
 from ghostlab.data.split import split_fraction
 from ghostlab.errors import GhostlabError, UsageError
-from ghostlab.runs.run import find_run, read_config
+from ghostlab.runs.run import find_run
 from ghostlab.runs.settings import Settings, typed
 from ghostlab.terminal import say
 
@@ -43,7 +43,7 @@ class Images:
     def check_classes(self, key: str, source: str | Path) -> None:
         """``UsageError`` naming ``key`` where the run ``source`` answers with other classes, though as many."""
         run = find_run(source)
-        theirs = read_config(run)["data"].get("class_names") if run else None
+        theirs = run.config()["data"].get("class_names") if run else None
         ours = self._data.class_names
         if theirs and len(theirs) == len(ours) and (told := class_changes(list(map(str, theirs)), ours)):
             raise UsageError(f"{key}={source}: answers with other classes than this data has: {', '.join(told)}")
@@ -57,7 +57,7 @@ class Images:
         run = find_run(source)
         if run is None:
             return
-        theirs = Manifest.read(run) or _again(read_config(run)["data"])
+        theirs = Manifest.read(run.folder) or _again(run.config()["data"])
         if theirs is None:
             say(f"images    {key}={source}: not compared, as those that it was trained on are not known")
             return

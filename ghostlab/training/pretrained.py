@@ -17,7 +17,7 @@ from ghostlab.reparam import MultiBranchConv, adopt_layout, merge_branches
 from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import sites
 from ghostlab.reparam.norms import NormPlace
-from ghostlab.runs.run import find_run, read_config
+from ghostlab.runs.run import Run, find_run
 
 __all__ = ["Start", "start_from"]
 
@@ -79,7 +79,7 @@ def start_from(
     return Start(bool(averaged), head is not None, len(merged))
 
 
-def _weights_file(source: str | Path, run: Path | None) -> Path:
+def _weights_file(source: str | Path, run: Run | None) -> Path:
     path = Path(source)
     if path.is_file():
         return path
@@ -87,10 +87,9 @@ def _weights_file(source: str | Path, run: Path | None) -> Path:
         raise UsageError("no such run folder or checkpoint")
     if run is None:
         raise UsageError("this folder holds no run, as it has no config.yaml")
-    last = run / "checkpoints" / "last.ckpt"
-    if not last.is_file():
+    if not run.last.is_file():
         raise RunError("no checkpoints/last.ckpt there, its first epoch is not finished")
-    return last
+    return run.last
 
 
 def _norms_lost(model: nn.Module) -> int:
@@ -100,19 +99,19 @@ def _norms_lost(model: nn.Module) -> int:
 
 
 def _other_classes(
-    model: nn.Module, weights: Mapping[str, Tensor], run: Path | None, class_names: Sequence[str] | None
+    model: nn.Module, weights: Mapping[str, Tensor], run: Run | None, class_names: Sequence[str] | None
 ) -> bool:
     head = head_of(model)
     theirs, ours = weights.get(f"{head}.weight"), model.state_dict().get(f"{head}.weight")
     if theirs is None or ours is None or len(theirs) != len(ours):
         return bool(head)
-    names = read_config(run)["data"].get("class_names") if run else None
+    names = run.config()["data"].get("class_names") if run else None
     return names is not None and class_names is not None and list(names) != list(class_names)
 
 
-def _difference(run: Path | None, options: Mapping[str, Any]) -> str:
+def _difference(run: Run | None, options: Mapping[str, Any]) -> str:
     """The first option in which the run's model is another one."""
-    theirs = read_config(run)["model"] if run else {}
+    theirs = run.config()["model"] if run else {}
     for key in (key for key in theirs if key not in SAME_NETWORK and theirs[key] is not None):
         if theirs[key] != options.get(key):
             return f"another network, a run with model.{key}={theirs[key]} where model.{key}={options.get(key)} is here"

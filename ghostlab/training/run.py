@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer
 from pytorch_lightning.utilities import rank_zero_only
 
 from ghostlab.data import DataModule
 from ghostlab.data.manifest import Manifest, forget
-from ghostlab.errors import BusyError, RunError, UsageError, lacks_memory
+from ghostlab.errors import RunError, UsageError, lacks_memory
 from ghostlab.files import write_text
 from ghostlab.runs.identity import difference
 from ghostlab.runs.processes import check_processes, is_first
-from ghostlab.runs.result_file import read_result, write_result
-from ghostlab.runs.run import read_config
 from ghostlab.runs.settings import Settings, parse
 from ghostlab.slurm import enduring
 from ghostlab.strategies.base import Task
@@ -79,10 +74,10 @@ def run(cfg: DictConfig, as_teacher: bool = False) -> dict[str, Any]:
         result = _awaited(settings)
     if result is None:
         if not as_teacher:
-            _refuse_busy(settings.folder)
+            settings.run.refuse_busy()
             say_what_changed(settings)
         parts = _prepare(settings, cfg)
-        with _alone_in(settings.folder, wait=as_teacher), enduring(), logged(settings.folder):
+        with _alone(settings, wait=as_teacher), enduring(), logged(settings.run):
             # Another process may have finished it since.
             result = _finished(settings) or _train(settings, parts)
         if not as_teacher:
@@ -96,15 +91,15 @@ def open_services(cfg: DictConfig) -> tuple[Settings, Task, RunServices]:
     """What the strategies of a run may ask for, without the run: for commands that do a part of its work."""
     settings = parse(cfg)
     _quieten()
-    history, checkpoints = History(settings.folder / "metrics.csv"), Checkpoints(settings.folder / "checkpoints")
+    history, checkpoints = History(settings.run.history_file), Checkpoints(settings.run)
     return settings, *_services(settings, cfg, build_trainer(settings, history, checkpoints))
 
 
 def _finished(settings: Settings) -> dict[str, Any] | None:
     _refuse_other_run(settings)
-    result = None if settings.force else read_result(settings.folder)
-    if result is None and not settings.force and (settings.folder / "result.json").exists():
-        say(f"{settings.folder}/result.json is not one that training wrote: the run is finished again")
+    result = None if settings.force else settings.run.result()
+    if result is None and not settings.force and settings.run.result_file.exists():
+        say(f"{settings.run.result_file} is not one that training wrote: the run is finished again")
     return result
 
 
@@ -126,8 +121,7 @@ class _Parts:
 
 def _prepare(settings: Settings, cfg: DictConfig) -> _Parts:
     """Build everything; what is wrong with data, model or teacher is said here, before the run's folder exists."""
-    history = History(settings.folder / "metrics.csv")
-    checkpoints = Checkpoints(settings.folder / "checkpoints")
+    history, checkpoints = History(settings.run.history_file), Checkpoints(settings.run)
     trainer = build_trainer(settings, history, checkpoints)
     task, services = _services(settings, cfg, trainer)
     model = build_model(settings, task)
@@ -163,7 +157,7 @@ def _services(settings: Settings, cfg: DictConfig, trainer: Trainer) -> tuple[Ta
 def _train(settings: Settings, parts: _Parts) -> dict[str, Any]:
     refuse_other_images(settings, parts.images)
     if settings.force or settings.resume == "never":
-        _clear(settings.folder)
+        rank_zero_only(settings.run.clear)()
     _sweep(settings.folder)
     _write_config(settings, parts)
     _fit(settings, parts)
@@ -172,7 +166,7 @@ def _train(settings: Settings, parts: _Parts) -> dict[str, Any]:
 
 def _fit(settings: Settings, parts: _Parts) -> None:
     # Only the first process has cleared the folder for a new start: the others may still see what was there.
-    checkpoint = _resumable(parts.checkpoints.last, parts.classifier) if settings.resumes else None
+    checkpoint = _resumable(settings.run.last, parts.classifier) if settings.resumes else None
     try:
         parts.trainer.fit(parts.classifier, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:  # Lightning's answer to Ctrl-C
@@ -193,8 +187,8 @@ def _finish(settings: Settings, parts: _Parts) -> dict[str, Any]:
     result["remarks"] = [*leak, *(line for s in settings.strategies if (line := s.remark(result)))]
     if parts.trainer.is_global_zero:
         title = f"{settings.model['name']}  {settings.strategy}  {settings.data.name}  seed {settings.seed}"
-        draw_curves(parts.history, parts.classifier.losses.names, title, settings.folder / "curves.png")
-        write_result(settings.folder, result)
+        draw_curves(parts.history, parts.classifier.losses.names, title, settings.run.curves_file)
+        settings.run.finish(result)
     return result
 
 
@@ -226,30 +220,22 @@ def _write_config(settings: Settings, parts: _Parts) -> None:
     data = parts.data
     classes = {"num_classes": data.num_classes, "class_names": list(data.class_names)}
     config = {**settings.config, "data": {**settings.config["data"], **classes}}
-    write_text(settings.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+    write_text(settings.run.config_file, yaml.safe_dump(config, sort_keys=False))
     parts.images.write(settings.folder)
 
 
 def _refuse_other_run(settings: Settings) -> None:
     """A folder without a hash stands for the defaults, and these may have changed since it was written."""
-    file = settings.folder / "config.yaml"
-    if settings.force or not file.exists():
+    run = settings.run
+    if settings.force or not run.config_file.exists():
         return
     try:
-        differs = difference(settings.config, read_config(settings.folder))
+        differs = difference(settings.config, run.config())
     except (RunError, KeyError, TypeError, AttributeError) as error:
-        cause = error if isinstance(error, RunError) else f"{file}: not the configuration of a run"
+        cause = error if isinstance(error, RunError) else f"{run.config_file}: not the configuration of a run"
         raise RunError(f"{cause}; force=true trains it anew") from error
     if differs:
-        raise UsageError(f"{settings.folder} holds another run: {differs}; use another outputs=, or force=true")
-
-
-@rank_zero_only
-def _clear(folder: Path) -> None:
-    for name in ("result.json", "metrics.csv", "curves.png"):
-        (folder / name).unlink(missing_ok=True)
-    for name in ("checkpoints", "tensorboard"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+        raise UsageError(f"{run} holds another run: {differs}; use another outputs=, or force=true")
 
 
 @rank_zero_only
@@ -259,25 +245,9 @@ def _sweep(folder: Path) -> None:
         file.unlink()
 
 
-def _refuse_busy(folder: Path) -> None:
-    """Said before anything is built; a folder that does not exist is not made."""
-    if (folder / ".lock").exists():
-        with _alone_in(folder, wait=False):
-            pass
-
-
-@contextmanager
-def _alone_in(folder: Path, wait: bool) -> Iterator[None]:
-    if not is_first():  # the first process of this run holds the lock
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        # A report that looks which runs are being trained holds a lock for a moment, too.
-        with FileLock(folder / ".lock", timeout=-1 if wait else 1):
-            yield
-    except Timeout as error:
-        raise BusyError(f"{folder} is being trained by another process") from error
+def _alone(settings: Settings, wait: bool) -> AbstractContextManager[None]:
+    """The first process of a run holds its lock."""
+    return settings.run.alone(wait) if is_first() else nullcontext()
 
 
 def _quieten() -> None:

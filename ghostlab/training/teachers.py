@@ -17,7 +17,7 @@ from ghostlab.errors import GhostlabError, RunError, UsageError, nearest
 from ghostlab.models import create_model, load_weights
 from ghostlab.models.checkpoints import read_state_dict
 from ghostlab.models.factory import OWN
-from ghostlab.runs.run import find_run, open_run, read_config
+from ghostlab.runs.run import Run, find_run
 
 __all__ = ["NamedTeacher", "teacher_sources"]
 
@@ -43,7 +43,7 @@ class NamedTeacher:
     def name(self) -> str:
         """Its architecture and, when its weights are on this machine, where they lie."""
         run = find_run(self.source)
-        architecture = read_config(run)["model"]["name"] if run else self.architecture
+        architecture = run.config()["model"]["name"] if run else self.architecture
         return f"{architecture} ({self.source})" if architecture else str(self.source)
 
     @property
@@ -65,12 +65,12 @@ class NamedTeacher:
             if not path.exists():
                 cfg = _pretrained_cfg(str(self.source))
                 return {"model": str(self.source), "weights": (cfg.hf_hub_id or cfg.url) if cfg else None}
-            weights = path if path.is_file() else path / "checkpoints" / "last.ckpt"
+            weights = path if path.is_file() else Run(path).last
             if not weights.is_file():
                 raise UsageError("this folder holds no checkpoints/last.ckpt")
         with weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-        return {"model": read_config(run)["model"] if run else self.architecture, "weights": digest}
+        return {"model": run.config()["model"] if run else self.architecture, "weights": digest}
 
     @property
     def says_nothing(self) -> bool:
@@ -103,9 +103,9 @@ def teacher_sources(sources: Sequence[str | Path], architectures: Sequence[str |
 
 
 def _open(source: str | Path, num_classes: int, teacher_model: str | None) -> nn.Module:
-    if find_run(source):
-        model, config = open_run(source)
-        _check_classes(config["data"]["num_classes"], num_classes)
+    if run := find_run(source):
+        model = run.open(Path(source) if Path(source).is_file() else None)
+        _check_classes(run.config()["data"]["num_classes"], num_classes)
         return model
     if Path(source).is_dir():
         raise UsageError("this folder holds no run, as it has no config.yaml")
@@ -126,15 +126,15 @@ def _open_checkpoint(path: Path, num_classes: int, architecture: str | None) -> 
     return load_weights(model, weights)
 
 
-def _of_run(run: Path) -> Preprocessing:
-    data = read_config(run)["data"]
+def _of_run(run: Run) -> Preprocessing:
+    data = run.config()["data"]
     try:
         sizes = (int(data["image_size"]), int(data.get("test_size") or data["image_size"]))
         mean, std = (tuple(map(float, data[key])) for key in ("mean", "std"))
         return Preprocessing(mean, std, sizes)
     except (KeyError, TypeError, ValueError) as error:
         cause = f"{type(error).__name__}: {error}"
-        raise RunError(f"{run / 'config.yaml'}: does not say how its images are prepared ({cause})") from error
+        raise RunError(f"{run.config_file}: does not say how its images are prepared ({cause})") from error
 
 
 def _open_pretrained(name: str, num_classes: int) -> nn.Module:

@@ -9,7 +9,7 @@ from ghostlab.data import DataModule
 from ghostlab.data.hashing import sample_seeds
 from ghostlab.data.samples import random_state_kept
 from ghostlab.errors import GhostlabError
-from ghostlab.runs.run import find_run, unfinished
+from ghostlab.runs.run import find_run
 from ghostlab.runs.settings import Settings
 from ghostlab.training.leak import Images
 from ghostlab.training.pretrained import start_from
@@ -34,7 +34,7 @@ def start(model: nn.Module, settings: Settings, data: DataModule, images: Images
             began = start_from(model, source, settings.model, data.class_names, lambda: some_images(data))
     except GhostlabError as error:
         raise type(error)(f"model.pretrained={source}: {error}") from error
-    far = unfinished(run) if (run := find_run(source)) else ""
+    far = run.unfinished() if (run := find_run(source)) else ""
     return f"weights   of {source}, {began}" + (f"; that run is not finished ({far})" if far else "")
 
 

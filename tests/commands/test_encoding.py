@@ -16,7 +16,7 @@ from pytest import param
 from ghostlab.errors import RunError
 from ghostlab.files import write_text
 from ghostlab.runs import compose
-from ghostlab.studies.progress import failure
+from ghostlab.runs.run import Run
 from ghostlab.studies.worker import _keep
 from ghostlab.training.run import run
 from tests.conftest import Command
@@ -88,4 +88,4 @@ def test_files_take_any_name(tmp_path: Path) -> None:
     write_text(tmp_path / "table.md", f"ä {FOREIGN}")
     assert (tmp_path / "table.md").read_text(encoding="utf-8") == r"ä caf\udce9.png"
     _keep(tmp_path, ["seed=1"], RunError(f"unreadable image {FOREIGN}"))
-    assert failure(tmp_path) == r"unreadable image caf\udce9.png"
+    assert Run(tmp_path).failure() == r"unreadable image caf\udce9.png"

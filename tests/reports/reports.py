@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ghostlab.reports.summary import Effect, Interaction, Line, Report, Run, Section, State
+from ghostlab.reports.summary import Effect, Interaction, Line, Report, RunRecord, Section, State
 from ghostlab.statistics.paired import Difference
 from ghostlab.statistics.verdicts import Verdict
 
@@ -13,11 +13,11 @@ FOLDER = Path("outputs/ablation/one")
 EPOCHS = 8
 
 
-def run(name: str, seed: int, top1: float = 60.0, state: State = "finished", error: str | None = None) -> Run:
+def run(name: str, seed: int, top1: float = 60.0, state: State = "finished", error: str | None = None) -> RunRecord:
     """A run whose curve rises to ``top1``; only a finished one has a result."""
     epochs = range(1, EPOCHS + 1)
     curve = [{"epoch": one, "top1": top1 - 20 / one, "val_loss": 1 + 1 / one, "lr": 0.003} for one in epochs]
-    return Run(
+    return RunRecord(
         seed,
         Path("outputs/eurosat/ghostnetv2") / name / f"seed{seed}",
         state,
@@ -37,7 +37,11 @@ def effect(name: str, gain: float, verdict: Verdict, *, removed: bool = False) -
 
 
 def line(
-    name: str, top1: float = 60.0, found: Effect | None = None, time: float = 1.0, runs: Sequence[Run] | None = None
+    name: str,
+    top1: float = 60.0,
+    found: Effect | None = None,
+    time: float = 1.0,
+    runs: Sequence[RunRecord] | None = None,
 ) -> Line:
     runs = [run(name, seed, top1 + seed / 10) for seed in range(3)] if runs is None else runs
     done = any(one.state == "finished" for one in runs)

@@ -12,7 +12,7 @@ from filelock import FileLock
 from pytest import param
 
 from ghostlab.reports.results import figure, read_config, read_runs, top1_by_seed
-from ghostlab.reports.summary import Run
+from ghostlab.reports.summary import RunRecord
 from ghostlab.runs import config_hash
 from ghostlab.runs.identity import SCHEMA
 from ghostlab.studies.plan import Row
@@ -23,14 +23,14 @@ OTHER_SEED = json.dumps(
 )
 
 
-def only(folder: Path, row: Row | None = None) -> tuple[Run, list[str]]:
+def only(folder: Path, row: Row | None = None) -> tuple[RunRecord, list[str]]:
     """The run of the table's first row, and the notes."""
     _, plan = planned(folder, {"baseline": [50.0], "kd": [51.0]})
     [run], notes = read_runs(plan.outputs, plan.tables[0], row or plan.tables[0].rows[0])
     return run, notes
 
 
-def reread(run: Run, folder: Path) -> tuple[Run, list[str]]:
+def reread(run: RunRecord, folder: Path) -> tuple[RunRecord, list[str]]:
     row = Row("baseline", "baseline", ["strategy=baseline"], run.result["config_hash"], {0: run.folder.name})  # type: ignore[index]
     [again], notes = read_runs(run.folder.parent, planned(folder / "other", {"kd": [1.0]})[1].tables[0], row)
     return again, notes

@@ -13,6 +13,7 @@ from torch import nn
 from ghostlab.errors import UsageError
 from ghostlab.runs import compose
 from ghostlab.runs.identity import plain
+from ghostlab.runs.run import Run
 from ghostlab.runs.settings import Settings, parse
 from ghostlab.runs.twice import passed_over
 from ghostlab.strategies import STRATEGIES, load
@@ -159,7 +160,7 @@ def test_what_is_given_is_what_a_run_has(strategy: str, tmp_path: Path) -> None:
     task = build_task(settings, data)
     model = change_model(build_model(settings, task), settings, task)
     last = Stages(settings.strategies, task).last
-    trainer = build_trainer(settings, History(tmp_path / "metrics.csv"), Checkpoints(tmp_path / "checkpoints"))
+    trainer = build_trainer(settings, History(tmp_path / "metrics.csv"), Checkpoints(Run(tmp_path)))
     optimizer = build_optimizer(settings)
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]

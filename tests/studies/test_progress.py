@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ghostlab.runs.result_file import read_result
-from ghostlab.studies.progress import Progress, failure
+from ghostlab.runs.run import Run
+from ghostlab.studies.progress import Progress
 
 
 def finish(folder: Path, seconds: float) -> None:
@@ -27,9 +27,9 @@ def test_the_time_left_comes_from_runs_of_the_same_strategy_where_there_are_any(
 
 
 def test_a_run_is_finished_with_its_result_and_failed_with_its_error(tmp_path: Path) -> None:
-    assert read_result(tmp_path) is None
-    assert failure(tmp_path) is None
+    assert Run(tmp_path).result() is None
+    assert Run(tmp_path).failure() is None
     (tmp_path / "result.json").write_text('{"seconds": 1')
     (tmp_path / "error.txt").write_text("out of memory\n\nTraceback")
-    assert read_result(tmp_path) is None
-    assert failure(tmp_path) == "out of memory"
+    assert Run(tmp_path).result() is None
+    assert Run(tmp_path).failure() == "out of memory"

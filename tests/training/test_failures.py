@@ -21,6 +21,7 @@ from pytorch_lightning import Callback
 from ghostlab.cli.guard import guarded, hydra_command
 from ghostlab.errors import GhostlabError, RunError, UsageError
 from ghostlab.runs import compose
+from ghostlab.runs.run import Run
 from ghostlab.strategies.base import Strategy
 from ghostlab.training import build, settings
 from ghostlab.training.checkpoints import Checkpoints
@@ -60,7 +61,7 @@ def raising(error: BaseException, cause: BaseException | None = None) -> Callabl
 def test_what_is_not_a_users_mistake_leaves_its_traceback(
     tmp_path: Path, fail: Callable[[], None], kind: type[GhostlabError], line: str | None
 ) -> None:
-    with pytest.raises(kind) as raised, logged(tmp_path):
+    with pytest.raises(kind) as raised, logged(Run(tmp_path)):
         fail()
     log = tmp_path / "log.txt"
     if line is None:
@@ -92,7 +93,7 @@ def test_the_first_error_is_told_where_cleaning_up_after_it_fails_too(tmp_path: 
 
 
 def test_without_room_for_a_log_there_is_still_the_line(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"^KeyError: 3$"), logged(tmp_path / "not there"):
+    with pytest.raises(RunError, match=r"^KeyError: 3$"), logged(Run(tmp_path / "not there")):
         raise KeyError(3)
 
 
@@ -204,7 +205,7 @@ def test_another_error_of_the_trainer_is_not_told_as_one_of_the_machine(monkeypa
 
     monkeypatch.setattr(build, "Trainer", broken)
     with pytest.raises(TypeError, match="unexpected option"):
-        build.build_trainer(settings.parse(compose(QUICK)), History(Path("m.csv")), Checkpoints(Path("checkpoints")))
+        build.build_trainer(settings.parse(compose(QUICK)), History(Path("m.csv")), Checkpoints(Run(Path())))
 
 
 def test_no_error_drops_its_cause() -> None:

@@ -18,6 +18,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEn
 from ghostlab.errors import UsageError
 from ghostlab.runs import compose
 from ghostlab.runs.processes import check_processes, refuse_several_processes
+from ghostlab.runs.run import Run
 from ghostlab.slurm import enduring
 from ghostlab.strategies.base import Strategy
 from ghostlab.training import settings
@@ -136,7 +137,7 @@ def test_lightning_is_told_who_starts_the_processes(
 ) -> None:
     in_slurm(monkeypatch, variables)
     parsed = settings.parse(compose(QUICK))
-    trainer = build_trainer(parsed, History(Path("metrics.csv")), Checkpoints(Path("checkpoints")))
+    trainer = build_trainer(parsed, History(Path("metrics.csv")), Checkpoints(Run(Path())))
     environment = trainer._accelerator_connector.cluster_environment
     assert type(environment) is expected
     assert not getattr(environment, "auto_requeue", False)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ghostlab.data import Batch
 from ghostlab.errors import UsageError
 from ghostlab.runs import compose
+from ghostlab.runs.run import Run
 from ghostlab.runs.settings import TrainerConfig, parse
 from ghostlab.training.build import build_trainer
 from ghostlab.training.checkpoints import Checkpoints
@@ -78,7 +79,7 @@ def train(tmp_path: Path, monkeypatch: MonkeyPatch) -> Train:
 
 def trainer(*options: str) -> Any:
     settings = parse(compose(["trainer.accelerator=cpu", *options]))
-    return build_trainer(settings, History(Path("unused")), Checkpoints(Path("unused")))
+    return build_trainer(settings, History(Path("unused")), Checkpoints(Run(Path("unused"))))
 
 
 def test_every_option_is_tested_here() -> None:

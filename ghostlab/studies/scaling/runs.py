@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from ghostlab.runs import config_hash, run_folder
 from ghostlab.runs.messages import exit_code, one_line
-from ghostlab.runs.result_file import read_result
+from ghostlab.runs.run import Run
 from ghostlab.runs.settings import parse
 from ghostlab.studies.scaling.budget import Candidate, SearchPlan
 from ghostlab.studies.scaling.settings import Search, check_settings
@@ -58,7 +58,7 @@ def jobs(search: Search, plan: SearchPlan) -> list[SearchJob]:
 
 def finished(every: Sequence[SearchJob]) -> list[Outcome]:
     """The jobs that are finished already."""
-    found = [(job, read_result(job.folder)) for job in every]
+    found = [(job, Run(job.folder).result()) for job in every]
     return [
         Outcome(job, result) for job, result in found if result and result.get("config_hash") == config_hash(job.cfg)
     ]

@@ -14,7 +14,7 @@ from ghostlab.reports.html.figures.cost import cost
 from ghostlab.reports.html.figures.curves import curves, first_shown
 from ghostlab.reports.html.figures.forest import effects, interactions, main_effects
 from ghostlab.reports.html.figures.style import label
-from ghostlab.reports.summary import Run
+from ghostlab.reports.summary import RunRecord
 from tests.reports.reports import complete, effect, line, run, section, typical
 
 TYPICAL = typical().sections[0]
@@ -70,7 +70,7 @@ def test_without_differences_there_is_no_plot_of_effects() -> None:
     assert effects(section([line("baseline")])) is None
 
 
-def drawn(runs: list[Run], key: str = "top1") -> list[dict[str, Any]]:
+def drawn(runs: list[RunRecord], key: str = "top1") -> list[dict[str, Any]]:
     figure = curves(section([line("kd", runs=runs)]), key, "")
     return [] if figure is None else figure["data"]
 

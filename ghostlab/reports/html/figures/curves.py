@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from ghostlab.reports.html.figures.style import Figure, label, layout, number, rgb
-from ghostlab.reports.summary import Line, Run, Section
+from ghostlab.reports.summary import Line, RunRecord, Section
 
 __all__ = ["curves", "first_shown", "stroke"]
 
@@ -63,13 +63,13 @@ def _line(row: int, line: Line, key: str, reference: bool) -> list[Figure]:
     return [*(_trace(row, color, _points(run, key)) for run in runs if len(runs) > 1), mean]
 
 
-def _points(run: Run, key: str) -> dict[float, float]:
+def _points(run: RunRecord, key: str) -> dict[float, float]:
     return {
         row["epoch"]: value for row in run.history if "epoch" in row and (value := number(row.get(key))) is not None
     }
 
 
-def _mean(runs: Sequence[Run], key: str) -> dict[float, float]:
+def _mean(runs: Sequence[RunRecord], key: str) -> dict[float, float]:
     """Over the epochs that all of these runs have."""
     points = [_points(run, key) for run in runs]
     epochs = sorted(set.intersection(*(set(one) for one in points)))
