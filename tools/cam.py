@@ -1,40 +1,8 @@
-"""What in an image speaks for a class, for several runs side by side: cam.py IMAGE RUN [RUN ...]"""
+"""What in an image speaks for a class, for several runs side by side: the same as ``ghostlab cam``."""
 
-from __future__ import annotations
-
-import argparse
 import sys
-from pathlib import Path
 
-from ghostlab.cli.guard import guarded
-from ghostlab.files import require_writable
-
-FOLDER = Path("outputs/cam")
-
-
-def main(images: list[Path], runs: list[Path], wanted: str | None, method: str, out: Path | None) -> None:
-    """Write the picture and print its path."""
-    from ghostlab.evaluation.cam_figure import check_format, draw
-    from ghostlab.evaluation.cam_runs import panels
-
-    path = out or FOLDER / f"{images[0].stem}.png"
-    check_format(path)
-    require_writable(path.parent)
-    rows = panels(images, runs, wanted, method)
-    draw(path, rows)
-    print(path)
-
+from ghostlab.cli.cam import main
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("image", type=Path, help="an image file")
-    parser.add_argument("run", type=Path, nargs="+", help="a run folder, or a checkpoint in one")
-    parser.add_argument("--images", type=Path, nargs="+", default=[], metavar="IMAGE", help="more images, a row each")
-    parser.add_argument("--class", dest="wanted", help="a class by name or index (default: what each run predicts)")
-    parser.add_argument(
-        "--method", choices=("auto", "cam", "gradcam"), default="auto", help="default: auto, cam if exact"
-    )
-    parser.add_argument("--out", type=Path, help=f"the picture's file (default: {FOLDER}/<image name>.png)")
-    given = parser.parse_args()
-    images = [given.image, *given.images]
-    sys.exit(guarded(lambda: main(images, given.run, given.wanted, given.method, given.out)))
+    sys.exit(main(sys.argv[1:]))

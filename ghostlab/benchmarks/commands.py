@@ -11,20 +11,18 @@ from ghostlab.errors import RunError
 
 __all__ = ["command", "trained"]
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def command(script: str, *arguments: str) -> str:
-    """What a command prints; ``RunError`` with its last line when it fails."""
-    line = [sys.executable, str(ROOT / script), *arguments]
+def command(name: str, *arguments: str) -> str:
+    """What ``ghostlab <name>`` prints; ``RunError`` with its last line when it fails."""
+    line = [sys.executable, "-m", "ghostlab", name, *arguments]
     done = subprocess.run(line, capture_output=True, text=True)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise RunError(f"{script} {' '.join(arguments)}: {lines[-1]}")
+        raise RunError(f"{name} {' '.join(arguments)}: {lines[-1]}")
     return done.stdout
 
 
 def trained(*arguments: str) -> Path:
-    """The folder of the run that ``train.py`` with these arguments leaves behind."""
-    printed = command("train.py", *arguments)
+    """The folder of the run that ``ghostlab train`` with these arguments leaves behind."""
+    printed = command("train", *arguments)
     return Path(shlex.split(next(line for line in printed.splitlines() if line.startswith("next: ")))[-1])

@@ -42,7 +42,7 @@ def distill(repeats: int, overrides: list[str]) -> None:
         everywhere = [*common, f"outputs={outputs}"]
         trained(*WAYS["live teacher"], *of_kd, *everywhere, "trainer.max_epochs=1")
         start = time.perf_counter()
-        command("tools/distill_cache.py", "build", *WAYS["cached teacher"], *of_kd, *everywhere)
+        command("teacher-cache", "build", *WAYS["cached teacher"], *of_kd, *everywhere)
         build = time.perf_counter() - start
         for job in tracked(range(repeats * len(WAYS)), "benchmark"):
             seed, way = job // len(WAYS), list(WAYS)[job % len(WAYS)]

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -95,7 +94,7 @@ def hydra_command(task: Callable[[DictConfig], object], arguments: list[str]) ->
     register()
     sys.argv[1:] = checked(arguments)
     own = _as_given(task)
-    whole = HydraTask(lambda cfg: _once(own, cfg), own, command(Path(sys.argv[0]).name, *arguments))
+    whole = HydraTask(lambda cfg: _once(own, cfg), own, command("train.py", *arguments))
     try:
         with enduring(), _environment("1"):
             hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="config")(whole)()

@@ -18,7 +18,9 @@ from ghostlab.runs.plus import register
 
 __all__ = ["CONF", "VERSION_BASE", "compose"]
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+PACKAGE = Path(__file__).resolve().parents[1]
+CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
+"""In the package where that was installed, beside it in a checkout."""
 # Hydra 1.4 has one behaviour only and deprecates the argument that chose it.
 VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
 

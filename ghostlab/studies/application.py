@@ -15,7 +15,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from ghostlab.runs.compose import CONF
+from ghostlab.runs.compose import PACKAGE
 from ghostlab.runs.hydra_node import refuse_hydra_settings
 
 __all__ = ["Application", "HydraTask", "job_config"]
@@ -73,7 +73,7 @@ class Application:
     def launcher(self, work: Work) -> Launcher:
         """The launcher that was chosen; the processes that it starts import the same code as this one."""
         paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(CONF.parent), *filter(None, paths)]))
+        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(PACKAGE.parent), *filter(None, paths)]))
         return Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=work, config=self.config
         )

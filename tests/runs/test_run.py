@@ -14,7 +14,7 @@ from torch import nn
 from ghostlab.errors import RunError, UsageError
 from ghostlab.models import create_model
 from ghostlab.reparam import reparameterize
-from ghostlab.runs.run import find_run, open_run
+from ghostlab.runs.run import Run, find_run, open_run
 
 MODEL = {
     **{"name": "ghostnetv1", "width": 0.1, "stem_stride": 1, "pretrained": True, "drop_rate": None},
@@ -71,7 +71,7 @@ def test_a_checkpoint_in_a_run_is_opened_as_that_run(tmp_path: Path) -> None:
 
 def test_a_run_is_found_from_its_folder_and_its_files_only(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", nn.Linear(1, 1))
-    assert find_run(run) == find_run(str(run)) == find_run(run / "checkpoints" / "last.ckpt") == run
+    assert find_run(run) == find_run(str(run)) == find_run(run / "checkpoints" / "last.ckpt") == Run(run)
     assert find_run(tmp_path) is find_run(run / "checkpoints") is find_run("resnet18") is None
 
 
