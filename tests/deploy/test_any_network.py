@@ -49,6 +49,7 @@ def images() -> torch.Tensor:
 def run_of(folder: Path, name: str, size: int, options: dict[str, Any]) -> tuple[Path, torch.nn.Module]:
     model = scatter(create_model(name, num_classes=4, **options)).eval()
     data = {"name": "digits", "num_classes": 4, "image_size": size, "class_names": list("abcd")}
+    data |= {"mean": [0.5] * 3, "std": [0.25] * 3}
     return write_run(folder, model, config={"model": {"name": name, **options}, "data": data}), model
 
 
