@@ -14,7 +14,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from ghostlab.cli.guard.arguments import checked
+from ghostlab.cli.arguments import checked
 from ghostlab.errors import UsageError
 from ghostlab.runs.compose import CONF, VERSION_BASE
 from ghostlab.runs.hydra_node import refuse_hydra_settings, refuse_sweep_settings, refuse_unknown_beforehand

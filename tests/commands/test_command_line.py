@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ghostlab.cli.guard.arguments import checked
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from pytest import param
 
+from ghostlab.cli.arguments import checked
 from ghostlab.cli.guard import guarded, hydra_command
 from ghostlab.errors import UsageError
 from ghostlab.runs.compose import compose

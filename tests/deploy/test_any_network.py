@@ -11,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 from pytest import param
-from tests.training_runs.test_run import write_run
 
 from ghostlab.benchmarks.deployables import find_folded
 from ghostlab.benchmarks.exported import export as exported_for_timing
@@ -24,6 +23,7 @@ from ghostlab.publish.target import open_saved, save, target_of
 from tests.conftest import Command
 from tests.deploy.fake_format import Fake
 from tests.reparam.nets import scatter
+from tests.runs.test_run import write_run
 
 NETWORKS = [
     param("test_byobnet", 32, {}, True, id="RepVGG-like"),

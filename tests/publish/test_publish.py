@@ -15,7 +15,6 @@ import torch
 import yaml
 from PIL import Image
 from pytest import param
-from tests.training_runs.test_run import write_run
 
 import ghostlab
 from ghostlab.data.transforms import eval_transform
@@ -31,6 +30,7 @@ from ghostlab.runs.run import open_run
 from tests.conftest import Command
 from tests.reparam.nets import scatter
 from tests.reports.runs import write_run as fabricated
+from tests.runs.test_run import write_run
 from tests.training_runs import trained_run
 
 QUICK = [

@@ -10,10 +10,9 @@ import torch
 from pytest import param
 
 from ghostlab.errors import UsageError
-from ghostlab.runs import compose
+from ghostlab.runs import compose, processes
 from ghostlab.runs.processes import check_processes, refuse_several_processes
 from ghostlab.runs.settings import TrainerConfig, parse
-from ghostlab.training import processes
 from ghostlab.training.run import run
 
 TRAINER = parse(compose(["trainer.accelerator=cpu"])).trainer

@@ -20,10 +20,10 @@ from pytorch_lightning import Callback
 
 from ghostlab.cli.guard import guarded, hydra_command
 from ghostlab.errors import GhostlabError, RunError, UsageError
-from ghostlab.runs import compose
+from ghostlab.runs import compose, settings
 from ghostlab.runs.run import Run
 from ghostlab.strategies.base import Strategy
-from ghostlab.training import build, settings
+from ghostlab.training import build
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.failures import logged
 from ghostlab.training.history import History

@@ -13,10 +13,10 @@ import torch
 from pytest import approx, param
 
 from ghostlab.errors import RunError, UsageError
-from ghostlab.runs import compose
+from ghostlab.runs import compose, settings
 from ghostlab.strategies.base import Step, Strategy
 from ghostlab.strategies.cosine import cosine_factor
-from ghostlab.training import build, settings
+from ghostlab.training import build
 from ghostlab.training.run import run
 
 QUICK = [

@@ -16,12 +16,11 @@ from pytorch_lightning import Callback
 from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment
 
 from ghostlab.errors import UsageError
-from ghostlab.runs import compose
+from ghostlab.runs import compose, settings
 from ghostlab.runs.processes import check_processes, refuse_several_processes
 from ghostlab.runs.run import Run
 from ghostlab.slurm import enduring
 from ghostlab.strategies.base import Strategy
-from ghostlab.training import settings
 from ghostlab.training.build import build_trainer
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.history import History

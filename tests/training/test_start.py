@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from pytest import param
-from tests.training_runs.test_run import write_run
 from torch import Tensor, nn
 
 import ghostlab
@@ -19,6 +18,7 @@ from ghostlab.models import create_model
 from ghostlab.reparam import MultiBranchConv
 from ghostlab.training.pretrained import Start, start_from
 from tests.reparam.nets import TinyNet, scatter
+from tests.runs.test_run import write_run
 
 OPTIONS = {"name": "ghostnetv2", "width": 0.1, "stem_stride": 1}
 CLASSES = ["a", "b", "c", "d"]
