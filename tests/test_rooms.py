@@ -15,7 +15,7 @@ STOREYS = (
     ("models", "distill", "strategies"),
     ("runs", "training", "deploy", "evaluation"),
     ("studies", "reports", "benchmarks", "publish"),
-    ("cli",),
+    ("cli", "__main__"),
 )
 BESIDE = {
     "files": {"errors"},
@@ -64,7 +64,7 @@ def test_every_room_has_its_storey() -> None:
     there = {
         path.stem for path in (ROOT / "ghostlab").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
     }
-    assert there - {"__init__", "__main__"} == {room for rooms in STOREYS for room in rooms}
+    assert there - {"__init__"} == {room for rooms in STOREYS for room in rooms}
 
 
 def test_no_arrow_points_upwards() -> None:

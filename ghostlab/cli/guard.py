@@ -45,6 +45,10 @@ def guarded(run: Callable[[], object]) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     try:
         run()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt as error:
         _say(str(error) or "interrupted")
         return 1

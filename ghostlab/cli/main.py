@@ -14,12 +14,13 @@ __all__ = ["COMMANDS", "main"]
 
 
 class Subcommand(NamedTuple):
-    """A command: the module that has its ``main``, in a line what it does, an example, and what it is given first."""
+    """A command: the module and its ``function``, in a line what it does, an example, and what it is given first."""
 
     module: str
     what: str
     example: str
     first: tuple[str, ...] = ()
+    function: str = "main"
 
 
 COMMANDS = {
@@ -34,6 +35,9 @@ COMMANDS = {
     "scale": Subcommand("scale", "deeper, wider and larger networks", "show ghostnetv2 --phi 1"),
     "publish": Subcommand("publish", "a run as a folder for the hub", "<run> --out <folder> --licence mit"),
     "teacher-cache": Subcommand("teacher_cache", "teachers' answers, paid once", "list"),
+    "strategies": Subcommand("catalogue", "what each strategy does, and its knobs", "kd ema", function="strategies"),
+    "models": Subcommand("catalogue", "names of models", "'ghost*'", function="models"),
+    "data": Subcommand("catalogue", "data sets", "", function="data"),
 }
 
 
@@ -51,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     chosen = COMMANDS[name]
     room = importlib.import_module(f"ghostlab.cli.{chosen.module}")
-    return int(room.main([*chosen.first, *rest], prog=f"ghostlab {name}"))
+    return int(getattr(room, chosen.function)([*chosen.first, *rest], prog=f"ghostlab {name}"))
 
 
 def contents() -> str:
     """The table of contents."""
-    lines = [f"  {name:<14} {one.what}\n  {'':<14}   ghostlab {name} {one.example}" for name, one in COMMANDS.items()]
-    return "\n".join(["ghostlab <command> ...   (each has a --help of its own)", "", *lines])
+    entries = (f"  {name:<14} {one.what}\n{'':<19}ghostlab {name} {one.example}" for name, one in COMMANDS.items())
+    return "\n".join(["ghostlab <command> ...   (each has a --help of its own)", "", *map(str.rstrip, entries)])
