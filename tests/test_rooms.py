@@ -27,6 +27,7 @@ BESIDE = {
     "evaluation": {"runs", "training", "deploy"},
     "reports": {"studies", "benchmarks"},
     "publish": {"reports"},
+    "__main__": {"cli"},
 }
 """What a room knows of its own storey; of lower ones it may know any."""
 
