@@ -18,7 +18,7 @@ def command(name: str, *arguments: str) -> str:
     done = subprocess.run(line, capture_output=True, text=True)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise RunError(f"{name} {' '.join(arguments)}: {lines[-1]}")
+        raise RunError(f"ghostlab {name} {' '.join(arguments)}: {lines[-1]}")
     return done.stdout
 
 

@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Quoted
 from ghostlab.errors import UsageError
 from ghostlab.runs.compose import CONF
 from ghostlab.runs.hydra_node import refuse_hydra_key
+from ghostlab.runs.plus import register_plugins
 from ghostlab.studies.jobs import late
 
 __all__ = ["checked"]
@@ -39,6 +40,7 @@ def checked(arguments: Sequence[str]) -> list[str]:
     _check_flags(given)
     if given.shell_completion:
         return [*given.overrides, *flags]
+    register_plugins(given.overrides)
     overrides = OverridesParser.create().parse_overrides(given.overrides)
     for one in overrides:
         _check(one)

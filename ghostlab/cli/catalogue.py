@@ -53,7 +53,9 @@ def _strategies(names: list[str]) -> Iterator[str]:
         if name in names or not names:
             found = load(name)
             about = (sys.modules[found.__module__].__doc__ or "").split("\n")[0].rstrip(".")
-            yield f"{name:<12} {about}" + (f"   [one {entry.slot} a run]" if entry.slot else "")
+            slot = entry.slot or found.slot
+            told = (f"one {slot} a run" if slot else "", f"from {entry.plugin}" if entry.plugin else "")
+            yield f"{name:<12} {about}" + "".join(f"   [{one}]" for one in told if one)
             yield from (f"{'':<12}   {line}" for line in map(_knob, fields(found)))  # type: ignore[arg-type]
     for name, parts in RECIPES.items():
         if name in names or not names:

@@ -19,8 +19,8 @@ __all__ = ["OF_STRATEGIES", "common_overrides", "row_overrides", "strategy_of"]
 
 PLAIN = re.compile(r"[A-Za-z_./][\w./+-]*")
 DEFAULT_OPTIMIZER = "adamw"
-OF_STRATEGIES = ("strategy.", "data.teacher.")
-"""Beginnings of keys that only strategies read."""
+OF_STRATEGIES = ("strategy.", "data.teacher.", "plugged.")
+"""Beginnings of keys that only strategies have."""
 WORDS = ("null", "true", "false", "nan", "inf")
 
 
@@ -35,8 +35,9 @@ def common_overrides(config: dict[str, Any]) -> list[str]:
     named = [f"data={config['data']['name']}", *model_overrides(config["model"]["name"])]
     named += [f"optimizer={optimizer}"] if optimizer != DEFAULT_OPTIMIZER else []
     rest = _changes(config, (*named, "strategy=baseline"), strategies=False)
-    outputs = config.get("outputs", "outputs")
-    return [*named, *rest, *([] if outputs == "outputs" else [_override("outputs", outputs)])]
+    kept = {"plugins": [], "outputs": "outputs"}
+    others = [_override(key, config[key]) for key, default in kept.items() if config.get(key, default) != default]
+    return [*named, *rest, *others]
 
 
 def row_overrides(config: dict[str, Any]) -> list[str]:
@@ -48,7 +49,8 @@ def row_overrides(config: dict[str, Any]) -> list[str]:
 def _changes(config: dict[str, Any], named: tuple[str, ...], strategies: bool) -> list[str]:
     """The values that differ from those that ``named`` alone composes, of the strategies or of all else."""
     defaults = _defaults(named)
-    given = {key: value for key, value in values(config).items() if key.startswith(OF_STRATEGIES) == strategies}
+    own = {key: value for key, value in values(config).items() if not key.startswith("plugged.")}  # which is no key
+    given = {key: value for key, value in own.items() if key.startswith(OF_STRATEGIES) == strategies}
     changed = {key: value for key, value in given.items() if value != {} and defaults.get(key, {}) != value}
     return [_override(key if key in defaults else f"+{key}", value) for key, value in changed.items() if defaults]
 

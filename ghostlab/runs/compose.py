@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig
 
-from ghostlab.runs.plus import register
+from ghostlab.runs.plus import register, register_plugins
 
 __all__ = ["CONF", "VERSION_BASE", "compose"]
 
@@ -32,6 +32,7 @@ def compose(overrides: Sequence[str] = (), folders: Sequence[str] | None = None)
     Raises Hydra's own errors for what cannot be composed and ``UsageError`` for strategies that cannot be joined.
     """
     register()
+    register_plugins(overrides)
     searched = _own_folders() if folders is None else folders
     search = [f"hydra.searchpath={_quoted(searched)}"] if searched else []
     with _hydra_set_aside(), initialize_config_dir(str(CONF), **VERSION_BASE):

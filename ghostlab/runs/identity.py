@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.runs.compose import CONF
 from ghostlab.runs.normal import flat, normal
-from ghostlab.strategies.registry import canonical_name
+from ghostlab.strategies.registry import canonical_name, knobs, plugged
 
 __all__ = [
     "SCHEMA",
@@ -25,6 +25,7 @@ __all__ = [
     "model_overrides",
     "option_of",
     "plain",
+    "plugged_in",
     "run_folder",
     "strategy_name",
     "values",
@@ -46,6 +47,8 @@ NOT_IDENTITY = (
     "force",
     "seed",
     "images",
+    "plugins",
+    "plugged",
     "data.workers",
     "data.eval_batch_size",
     "data.decoded",
@@ -133,8 +136,16 @@ def values(cfg: Config) -> dict[str, Any]:
     match own.get("strategy.kd.teacher"):
         case [teacher]:
             own["strategy.kd.teacher"] = teacher
+    own |= {f"plugged.{name}": version for name, version in plugged_in(cfg).items()}
     unused = tuple(_unused(own))
     return defaults | {key: value for key, value in own.items() if not key.startswith(unused)}
+
+
+def plugged_in(cfg: Config) -> dict[str, str]:
+    """The strategies from outside, with their plug-ins and versions: those of now or, in a run's file, of then."""
+    if "plugged" in cfg or not isinstance(cfg, DictConfig):
+        return cfg.get("plugged") or {}
+    return plugged(tuple(map(str, cfg.strategy)))
 
 
 def images(cfg: Config) -> str | None:
@@ -219,6 +230,8 @@ def _of_options(data: str, model: str, optimizer: str, strategies: tuple[str, ..
 
 def option_of(group: str, name: str) -> dict[str, Any]:
     """The content of an option's file, unresolved; nothing for one that this version has not."""
+    if group == "strategy" and plugged((name,)):
+        return {name: knobs(name)}
     file = CONF / group / f"{name}.yaml"
     return OmegaConf.to_container(OmegaConf.load(file)) if file.is_file() else {}  # type: ignore[return-value]
 

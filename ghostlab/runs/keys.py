@@ -9,7 +9,7 @@ from ghostlab.errors import UsageError, unknown
 __all__ = ["check_keys"]
 
 GROUPS = ("model", "data", "strategy", "optimizer", "trainer")
-KEYS = (*GROUPS, "objective", "seed", "outputs", "resume", "force")
+KEYS = (*GROUPS, "objective", "plugins", "seed", "outputs", "resume", "force")
 
 
 def check_keys(cfg: DictConfig) -> None:

@@ -1,20 +1,29 @@
-"""Let ``strategy=kd+reparam`` name several files of Hydra's config group ``strategy`` at once.
+"""Let ``strategy=kd+reparam`` name several files of Hydra's group ``strategy`` at once, and plug-ins that have none.
 
 Hydra asks every config source for ``strategy/kd+reparam``; this one answers with a config whose defaults are its parts.
+The defaults of a strategy from outside are those of its class, unless there is a file of the user's.
 """
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import OmegaConf
+from omegaconf import ListConfig, OmegaConf
 
-from ghostlab.strategies.registry import join
+from ghostlab.errors import UsageError
+from ghostlab.strategies.plugins import register_modules
+from ghostlab.strategies.registry import STRATEGIES, join, knobs, load, plugged
 
-__all__ = ["register"]
+__all__ = ["modules_of", "register", "register_plugins"]
 
 GROUP = "strategy"
 
@@ -27,7 +36,10 @@ class PlusSource(ConfigSource):
         return "plus"
 
     def is_config(self, config_path: str) -> bool:
-        return "+" in _joined(config_path)
+        name = _joined(config_path)
+        if plugged((name,)):
+            load(name)  # says what is wrong with one that is not in the store
+        return "+" in name
 
     def load_config(self, config_path: str) -> ConfigResult:
         joined = _joined(config_path)
@@ -46,7 +58,7 @@ class PlusSource(ConfigSource):
         return True
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        return []
+        return [*plugged(tuple(STRATEGIES))] if config_path == GROUP else []
 
 
 class PlusSearchPath(SearchPathPlugin):
@@ -60,6 +72,32 @@ def register() -> None:
     """Make Hydra know the "+" of strategies; call it before ``hydra.main`` or ``hydra.initialize``."""
     for plugin in (PlusSource, PlusSearchPath):
         Plugins.instance().register(plugin)
+    _offer()
+
+
+def register_plugins(overrides: Sequence[str]) -> None:
+    """Let the strategies of the modules that an override ``plugins=[...]`` names be known, before Hydra is asked for
+    them; raises ``UsageError`` as ``register_modules`` does, and for what is no list of modules."""
+    for line in overrides:
+        if line.lstrip("+").partition("=")[0] == "plugins":
+            register_modules(modules_of(OverridesParser.create().parse_override(line).value()))
+            _offer()
+
+
+def _offer() -> None:
+    """Let Hydra know the knobs of all strategies from outside, which come after all folders of the user."""
+    # A file of the user's for a strategy from outside has the class's defaults beneath it, which is meant.
+    warnings.filterwarnings("ignore", message=r"\s*'strategy/\w+' is validated against ConfigStore schema")
+    for name in plugged(tuple(STRATEGIES)):
+        with suppress(UsageError):
+            ConfigStore.instance().store(name, {name: knobs(name)}, group=GROUP, provider="ghostlab")
+
+
+def modules_of(given: object) -> list[str]:
+    """The value of ``plugins`` as names of modules."""
+    if not isinstance(given, list | ListConfig) or not all(isinstance(one, str) for one in given):
+        raise UsageError(f"plugins={given}: a list of modules, as in plugins=[my_project.noise]")
+    return [str(one) for one in given]
 
 
 def _joined(config_path: str) -> str:

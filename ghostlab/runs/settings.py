@@ -11,12 +11,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.data.config import DataConfig
 from ghostlab.errors import UsageError, unknown
-from ghostlab.runs.identity import config_hash, images, plain, run_folder, strategy_name
+from ghostlab.runs.identity import config_hash, images, plain, plugged_in, run_folder, strategy_name
 from ghostlab.runs.keys import check_keys
 from ghostlab.runs.objective import Objective
+from ghostlab.runs.plus import modules_of
 from ghostlab.runs.run import Run
 from ghostlab.runs.twice import refuse_two_values
 from ghostlab.strategies.base import Strategy
+from ghostlab.strategies.plugins import register_modules
 from ghostlab.strategies.registry import join, load
 
 __all__ = ["OptimizerConfig", "Settings", "TrainerConfig", "parse"]
@@ -124,6 +126,7 @@ class Settings:
 def parse(cfg: DictConfig) -> Settings:
     """Check a composed configuration and build its typed settings; raises ``UsageError`` naming the key."""
     _check_given(cfg)
+    register_modules(modules_of(cfg.plugins))
     if cfg.resume not in ("auto", "never"):
         raise UsageError(f"resume={cfg.resume}: {unknown('way to resume', cfg.resume, ('auto', 'never'))}")
     _require(type(cfg.force) is bool, "force", cfg.force, "must be true or false")
@@ -140,12 +143,18 @@ def parse(cfg: DictConfig) -> Settings:
         force=cfg.force,
         folder=run_folder(cfg),
         config_hash=config_hash(cfg),
-        config=plain(cfg) | {"seed": _seed(cfg.seed)} | ({"images": content} if (content := images(cfg)) else {}),
+        config=plain(cfg) | {"seed": _seed(cfg.seed)} | _found(cfg),
     )
     refuse_two_values(settings.config)
     for strategy in settings.strategies:
         strategy.check(settings.config)
     return settings
+
+
+def _found(cfg: DictConfig) -> dict[str, Any]:
+    """What a run is besides its configuration: the content of its images, and the versions of its plug-ins."""
+    found = {"images": images(cfg), "plugged": plugged_in(cfg)}
+    return {key: value for key, value in found.items() if value}
 
 
 def _seed(given: object) -> int:

@@ -141,6 +141,11 @@ class Strategy:
     """
 
     name: ClassVar[str]
+    stage: ClassVar[str] = "loss"
+    """Of a strategy from outside: after which of this package's it is applied, those that change the ``model``, the
+    ``images``, the ``targets``, the ``loss``, the ``schedule`` or the ``weights``."""
+    slot: ClassVar[str | None] = None
+    """Of a strategy from outside: two with the same slot exclude each other; here it is in the registry."""
     staged: ClassVar[tuple[str, ...]] = ()
     """Knobs that may change in the course of a run: strengths of what is done to the training images."""
 

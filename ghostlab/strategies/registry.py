@@ -1,20 +1,26 @@
 """The canonical table of strategies, and joining: names in, one ordered list out.
 
-Nothing here imports torch, so that a mistyped name is answered at once.
+Nothing here imports torch, so that a mistyped name is answered at once; of strategies from outside, only those that are
+named are imported.
 """
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
 
 from ghostlab.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from ghostlab.strategies.base import Strategy
 
-__all__ = ["RECIPES", "STRATEGIES", "StrategyEntry", "canonical_name", "join", "load"]
+__all__ = ["RECIPES", "STRATEGIES", "StrategyEntry", "add", "canonical_name", "join", "knobs", "load", "plugged"]
+
+GROUP = "ghostlab.strategies"
+"""The group of entry points by which other packages offer strategies."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,8 @@ class StrategyEntry:
 
     location: str
     slot: str | None = None
+    plugin: str = ""
+    """Of one from outside: where it is from, and its version, such as "my-noise 1.2"."""
 
 
 # The order of this table is the order in which strategies are applied.
@@ -50,11 +58,44 @@ RECIPES: dict[str, tuple[str, ...]] = {
 """Names that stand for several strategies."""
 
 
+AFTER = {
+    "model": "reparam",
+    "images": "erasing",
+    "targets": "cutmix",
+    "loss": "kd",
+    "schedule": "exponential",
+    "weights": "ema",
+}
+"""After which strategy those from outside are applied, by their ``stage``."""
+BUILT_IN = tuple(STRATEGIES)
+
+
+def add(name: str, entry: StrategyEntry) -> None:
+    """Let ``name`` be known; ``UsageError`` for one that is another strategy's already."""
+    if STRATEGIES.setdefault(name, entry) != entry:
+        there = STRATEGIES[name].plugin or "this package"
+        raise UsageError(f"plug-in {entry.plugin}: a strategy '{name}' is there already, of {there}")
+
+
+def _add_installed() -> Iterator[UsageError]:
+    for point in entry_points(group=GROUP):
+        plugin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+        try:
+            add(point.name, StrategyEntry(point.value, plugin=plugin))
+        except UsageError as error:  # said where strategies are named, and not by every import
+            yield error
+
+
+REFUSED = tuple(_add_installed())
+
+
 def join(text: str) -> tuple[str, ...]:
     """The strategies that a "+"-joined text names, recipes expanded, in the order in which they are applied.
 
     Raises ``UsageError`` for an unknown name, a name given twice and a pair that excludes each other.
     """
+    if REFUSED:
+        raise REFUSED[0]
     names: list[str] = []
     for part in text.split("+"):
         if part not in STRATEGIES and part not in RECIPES:
@@ -64,7 +105,7 @@ def join(text: str) -> tuple[str, ...]:
                 raise UsageError(f"strategy '{text}': '{name}' is named twice")
             names.append(name)
     _refuse_exclusive(text, names)
-    return tuple(name for name in STRATEGIES if name in names)
+    return tuple(sorted(names, key=_place))
 
 
 def canonical_name(names: tuple[str, ...]) -> str:
@@ -79,9 +120,61 @@ def canonical_name(names: tuple[str, ...]) -> str:
 
 
 def load(name: str) -> type[Strategy]:
-    """The class of a strategy; imports its file."""
-    module, _, cls = STRATEGIES[name].location.partition(":")
-    return getattr(importlib.import_module(module), cls)
+    """The class of a strategy; imports its file.
+
+    Raises ``UsageError`` naming the plug-in where one from outside cannot be imported or is no strategy.
+    """
+    entry = STRATEGIES[name]
+    module, _, cls = entry.location.partition(":")
+    if not entry.plugin:
+        return getattr(importlib.import_module(module), cls)
+    try:
+        found = getattr(importlib.import_module(module), cls)
+    except Exception as error:  # whatever a module from outside may raise
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UsageError(f"plug-in {entry.plugin}: {entry.location} cannot be imported ({cause})") from error
+    if wrong := _wrong(found, name):
+        raise UsageError(f"plug-in {entry.plugin}: {entry.location} {wrong}")
+    return found
+
+
+def knobs(name: str) -> dict[str, Any]:
+    """The knobs of a strategy with their defaults, ``"???"`` for one that has none."""
+    found = {}
+    for field in fields(load(name)):  # type: ignore[arg-type]
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        found[field.name] = "???" if default is MISSING else default
+    return found
+
+
+def plugged(names: tuple[str, ...]) -> dict[str, str]:
+    """Those of ``names`` that are from outside, with their plug-ins and versions."""
+    return {name: plugin for name in names if name in STRATEGIES and (plugin := STRATEGIES[name].plugin)}
+
+
+def _wrong(found: Any, name: str) -> str:
+    from ghostlab.strategies.base import Strategy
+
+    if not (isinstance(found, type) and issubclass(found, Strategy)):
+        return "is no subclass of ghostlab.strategies.base.Strategy"
+    if not is_dataclass(found):
+        return "is no dataclass, whose fields would be its knobs"
+    if getattr(found, "name", None) != name:
+        return f"has the name {getattr(found, 'name', None)!r}, not '{name}'"
+    if found.stage not in AFTER:
+        return f"has the stage {found.stage!r}; stages are {', '.join(AFTER)}"
+    return ""
+
+
+def _place(name: str) -> tuple[float, str]:
+    if name in BUILT_IN:
+        return BUILT_IN.index(name), ""
+    return BUILT_IN.index(AFTER[load(name).stage]) + 0.5, name
+
+
+def _slot(name: str) -> str | None:
+    entry = STRATEGIES[name]
+    return load(name).slot if entry.plugin else entry.slot
 
 
 def _refuse_exclusive(text: str, names: list[str]) -> None:
@@ -89,7 +182,7 @@ def _refuse_exclusive(text: str, names: list[str]) -> None:
         raise UsageError(f"strategy '{text}': 'baseline' means no strategy and stands alone")
     taken: dict[str, str] = {}
     for name in names:
-        slot = STRATEGIES[name].slot
+        slot = _slot(name)
         if slot and slot in taken:
             raise UsageError(f"strategy '{text}': '{taken[slot]}' and '{name}' exclude each other, both are a {slot}")
         if slot:

@@ -74,7 +74,8 @@ def run(cfg: DictConfig, as_teacher: bool = False) -> dict[str, Any]:
         result = _awaited(settings)
     if result is None:
         if not as_teacher:
-            settings.run.refuse_busy()
+            if is_first():
+                settings.run.refuse_busy()
             say_what_changed(settings)
         parts = _prepare(settings, cfg)
         with _alone(settings, wait=as_teacher), enduring(), logged(settings.run):

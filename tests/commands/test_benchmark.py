@@ -105,7 +105,7 @@ def test_a_wrong_contest_is_refused(call: Command, tmp_path: Path, arguments: li
 def test_a_run_that_fails_is_said_in_one_line(command: Command, tmp_path: Path) -> None:
     done = command("tools/benchmark.py", "distill", "model=ghostnetv9")
     assert done.returncode == 1
-    assert done.stderr.startswith("train.py strategy=kd model=ghostnetv9 ")
+    assert done.stderr.startswith("ghostlab train strategy=kd model=ghostnetv9 ")
     assert "model=ghostnetv9: no model 'ghostnetv9'" in done.stderr
     assert done.stderr.count("\n") == 1
 

@@ -181,6 +181,8 @@ def test_without_a_teacher_the_data_sets_default_one_is_used(monkeypatch: pytest
         return TinyNet()
 
     monkeypatch.setattr(NamedTeacher, "open", open_teacher)
+    monkeypatch.setattr(NamedTeacher, "preprocessing", None)
+    monkeypatch.setattr(NamedTeacher, "name", "a teacher")
     services = FakeServices(teacher=Path("kept/here"))
     KnowledgeDistillation().prepare(TinyNet(), TASK, services)
     several = KnowledgeDistillation(teacher=[None, str(checkpoint)], teacher_model=[None, "resnet18"])

@@ -1,0 +1,153 @@
+"""Strategies from outside: named by module or offered by an installed package, joined with any other."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest import param
+
+from ghostlab.errors import UsageError
+from ghostlab.runs import compose
+from ghostlab.runs.command import common_overrides, row_overrides
+from ghostlab.runs.identity import config_hash, plain
+from ghostlab.runs.settings import parse
+from ghostlab.strategies import registry
+from ghostlab.strategies.registry import STRATEGIES, StrategyEntry, join
+from tests.conftest import ROOT, Command
+
+EXAMPLE = ROOT / "examples" / "plugin"
+QUICK = ["model=timm", "model.name=test_resnet", "trainer.max_epochs=1", "data.image_size=8", "data.val_fraction=0.8"]
+SOURCE = (EXAMPLE / "ghostlab_noise" / "__init__.py").read_text(encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The working folder with a module ``noise``; what is registered is forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "noise.py").write_text(SOURCE, encoding="utf-8")
+    known = dict(STRATEGIES)
+    yield tmp_path
+    STRATEGIES.clear()
+    STRATEGIES.update(known)
+    for name in [name for name, module in sys.modules.items() if str(tmp_path) in str(getattr(module, "__file__", ""))]:
+        del sys.modules[name]
+
+
+def written(name: str, old: str, new: str) -> None:
+    assert old in SOURCE
+    Path(f"{name}.py").write_text(SOURCE.replace(old, new), encoding="utf-8")
+
+
+def test_it_trains_joined_with_others_and_says_so(call: Command, folder: Path) -> None:
+    job = ["plugins=[noise]", "strategy=ema+noise", "strategy.noise.std=0.2", *QUICK]
+    done = call("train.py", *job)
+    assert done.returncode == 0, done.stderr
+    assert "strategy  ema+noise   order: noise -> ema\n  noise       std 0.2\n" in done.stdout
+    assert json.loads(next(folder.rglob("result.json")).read_text())["strategy"] == "ema+noise"
+    assert call("train.py", *job).stdout.startswith("finished already")
+
+
+@pytest.mark.parametrize(
+    ("stage", "order"),
+    [
+        param("model", ("reparam", "noise", "erasing", "kd", "ema"), id="model"),
+        param("images", ("reparam", "erasing", "noise", "kd", "ema"), id="images"),
+        param("loss", ("reparam", "erasing", "kd", "noise", "ema"), id="loss"),
+        param("weights", ("reparam", "erasing", "kd", "ema", "noise"), id="weights"),
+    ],
+)
+def test_its_stage_says_where_it_is_applied(stage: str, order: tuple[str, ...]) -> None:
+    written("noise", 'stage = "images"', f'stage = "{stage}"')
+    compose(["plugins=[noise]"])
+    assert join("+".join(sorted(order))) == order
+
+
+def test_its_slot_excludes_others() -> None:
+    written("noise", 'stage = "images"', 'slot = "learning-rate schedule"')
+    with pytest.raises(UsageError, match="'cosine' and 'noise' exclude each other, both are a learning-rate schedule"):
+        compose(["plugins=[noise]", "strategy=cosine+noise"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        param("(Strategy)", "", r"^plugins=\[other\]: no subclass of .*Strategy is defined there$", id="no-strategy"),
+        param("@dataclass\n", "", r"^plug-in other \w{8}: other:Noise is no dataclass", id="no-dataclass"),
+        param('"noise"', '"ema"', r"^plug-in other \w{8}: a strategy 'ema' is there already, of this", id="taken"),
+        param('"images"', '"img"', r"^plug-in other \w{8}: other:Noise has the stage 'img'; stages are", id="stage"),
+        param("import torch\n", "import torhc\n", r"^plugins=\[other\]: cannot be imported \(ModuleNot", id="import"),
+    ],
+)
+def test_what_is_wrong_with_it_is_one_line(old: str, new: str, told: str) -> None:
+    written("other", old, new)
+    with pytest.raises(UsageError, match=told):
+        parse(compose(["plugins=[other]", "strategy=noise+ema"]))
+
+
+def test_a_wrong_knob_is_named(call: Command) -> None:
+    done = call("train.py", "plugins=[noise]", "strategy=noise", "strategy.noise.std=-1")
+    assert (done.returncode, done.stderr) == (2, "strategy.noise.std=-1.0: must be within [0, inf)\n")
+    done = call("train.py", "plugins=[noise]", "strategy=noise", "strategy.noise.sdt=1")
+    assert done.returncode == 2
+    assert done.stderr.startswith("strategy.noise.sdt: ")
+
+
+def test_a_file_of_the_users_has_other_defaults(folder: Path) -> None:
+    (folder / "conf" / "strategy").mkdir(parents=True)
+    (folder / "conf" / "strategy" / "noise.yaml").write_text("noise:\n  std: 0.3\n")
+    cfg = compose(["plugins=[noise]", "strategy=noise+ema"], [f"file://{folder}/conf"])
+    assert cfg.strategy.noise.std == 0.3
+
+
+def test_its_version_is_part_of_a_runs_identity() -> None:
+    overrides = ["plugins=[noise]", "strategy=noise"]
+    first = compose(overrides)
+    kept, before = parse(first).config, config_hash(first)
+    assert kept["plugged"]["noise"].startswith("noise ")
+    STRATEGIES["noise"] = StrategyEntry("noise:Noise", plugin="noise 2.0")
+    assert config_hash(compose(overrides[1:])) != before
+    assert config_hash(kept) == before
+    assert config_hash(compose(["plugins=[]"])) == config_hash(compose([]))
+
+
+def test_the_command_of_its_run_names_it() -> None:
+    config = plain(compose(["plugins=[noise]", "strategy=noise", "strategy.noise.std=0.5"]))
+    assert common_overrides(config)[-1] == "plugins=[noise]"
+    assert row_overrides(config) == ["strategy=noise", "strategy.noise.std=0.5"]
+
+
+def test_an_installed_one_whose_name_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError) as taken:
+        registry.add("kd", StrategyEntry("their.module:Kd", plugin="their-kd 1.0"))
+    monkeypatch.setattr(registry, "REFUSED", (taken.value,))
+    with pytest.raises(UsageError, match=r"^plug-in their-kd 1\.0: a strategy 'kd' is there already, of this package$"):
+        join("ema")
+
+
+def test_an_installed_package_needs_no_plugins(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    source, packages = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("packages")
+    shutil.copytree(EXAMPLE, source / "plugin")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(packages)]
+    subprocess.run([*pip, str(source / "plugin")], check=True, capture_output=True)
+    path = os.pathsep.join([str(packages), str(ROOT)])
+
+    def ghostlab(*arguments: str) -> str:
+        command, environment = [sys.executable, "-m", "ghostlab", *arguments], {**os.environ, "PYTHONPATH": path}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "[from ghostlab-noise 1.0]\n               std=0.1 (float)\n" in ghostlab("strategies", "noise")
+    at_once = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    printed = ghostlab("sweep", "strategy=baseline,noise", *QUICK, *at_once, "data.workers=1")
+    assert "strategy=noise" in printed and "what it says: " in printed
+    assert len(list(tmp_path.rglob("result.json"))) == 2
+    assert "noise" in ghostlab("report", "outputs/digits")
