@@ -51,6 +51,12 @@ def test_width_is_solved_for_the_budget() -> None:
     assert all(one.macs == macs(one.depth, one.width, one.px) for one in plan.candidates)
 
 
+def test_the_grid_goes_as_far_as_the_tolerance() -> None:
+    """Twice the depth costs 410 / 210 = 1.95 times as much."""
+    plan = make_plan(stacks(), SMALL, Rules(1.9, step=1))
+    assert (2, 32) in {(one.factors.depth, one.px) for one in plan.candidates}
+
+
 def test_a_base_that_is_no_multiple_keeps_its_size() -> None:
     plan = make_plan(stacks(), Base(1, 1, 28), Rules(2.0, step=1))
     assert plan.base.px == 28
