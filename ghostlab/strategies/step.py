@@ -24,7 +24,7 @@ def step_factor(step: int, interval: float, gamma: float, warmup: int = 0, warmu
     """
     if step < warmup:
         return warmup_ramp(step, warmup, warmup_factor)
-    # An interval such as 1.1 * 10 = 11.000000000000002 must not lose its last step.
+    # An interval such as 1.1 * 50 = 55.00000000000001 must not lose its last step.
     return gamma ** math.floor(step / interval + 1e-9)
 
 
