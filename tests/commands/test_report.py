@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Timer
+from typing import Any
 
 import pytest
 
 from ghostlab.benchmarks import timing
 from ghostlab.benchmarks.deployables import Deployable
 from ghostlab.benchmarks.timing import Conditions, Times, TimingRow
-from ghostlab.reports import watch
+from ghostlab.cli import report
+from ghostlab.reports.summary import Report
+from ghostlab.reports.watch import watch
 from tests.commands.test_sweep import QUICK
 from tests.conftest import Command
 from tests.reports.runs import planned
@@ -75,10 +81,11 @@ def test_a_finished_sweep_is_not_watched_for_long(call: Command, tmp_path: Path)
 def test_watching_can_be_left(call: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planned(tmp_path, TOP1)
 
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
+    def interrupted(*given: Any) -> Report:
+        Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return watch(*given)
 
-    monkeypatch.setattr(watch, "watch", interrupted)
+    monkeypatch.setattr(report, "watch", interrupted)
     done = call("tools/report.py", "ablation/one", "--watch", "1")
     assert (done.returncode, done.stderr) == (0, "")
     assert "report: ablation/one/report.html" in done.stdout

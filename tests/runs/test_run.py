@@ -15,6 +15,9 @@ from ghostlab.errors import RunError, UsageError
 from ghostlab.models import create_model
 from ghostlab.reparam import reparameterize
 from ghostlab.runs.run import Run, find_run, open_run
+from tests.models.conftest import seeded
+
+__all__ = ["seeded"]
 
 MODEL = {
     **{"name": "ghostnetv1", "width": 0.1, "stem_stride": 1, "pretrained": True, "drop_rate": None},

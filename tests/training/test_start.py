@@ -17,8 +17,11 @@ from ghostlab.errors import RunError, UsageError
 from ghostlab.models import create_model
 from ghostlab.reparam import MultiBranchConv
 from ghostlab.training.pretrained import Start, start_from
+from tests.models.conftest import randomised, seeded
 from tests.reparam.nets import TinyNet, scatter
 from tests.runs.test_run import write_run
+
+__all__ = ["randomised", "seeded"]
 
 OPTIONS = {"name": "ghostnetv2", "width": 0.1, "stem_stride": 1}
 CLASSES = ["a", "b", "c", "d"]

@@ -7,11 +7,14 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from ghostlab.deploy.export.torch_export import TorchExport
 from ghostlab.deploy.network import Network
@@ -69,11 +72,16 @@ def evaluated_size(entries: Entries, folder: Path) -> None:
     entries[GRAPH] = json.dumps(graph).encode()
 
 
-def test_a_network_that_pads_by_name_is_read(tmp_path: Path) -> None:
-    vit, path = network("efficientvit_b0", 32), tmp_path / "model.pt2"
-    TorchExport().convert(vit, path)
-    images = torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(TorchExport().open(path)(images), vit.model(images), rtol=1e-4, atol=1e-4)
+class Padded(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return F.pad(images, (1, 1), mode="constant", value=1.0)
+
+
+def test_a_network_that_pads_by_name_is_read(resnet: Network, tmp_path: Path) -> None:
+    padded, path = replace(resnet, model=nn.Sequential(Padded(), resnet.model).eval()), tmp_path / "model.pt2"
+    TorchExport().convert(padded, path)
+    images = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(TorchExport().open(path)(images), padded.model(images), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("attack", [pickled_input, pickled_weight, evaluated_size])
