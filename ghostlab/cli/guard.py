@@ -46,8 +46,10 @@ def guarded(run: Callable[[], object]) -> int:
     try:
         run()
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read it has enough, such as head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        if not _reader_has_gone():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be written at the end
         return 1
     except KeyboardInterrupt as error:
         _say(str(error) or "interrupted")
@@ -59,6 +61,15 @@ def guarded(run: Callable[[], object]) -> int:
         _say(one_line(error))
         return code
     return 0
+
+
+def _reader_has_gone() -> bool:
+    """Whether it was the pipe of stdout, which head and the like close, and not that to another process."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        return True
+    return False
 
 
 def _say(line: str) -> None:

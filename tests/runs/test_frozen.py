@@ -18,7 +18,7 @@ DEFAULTS = Path(__file__).with_name("defaults.json")
 GROUPS = ("data", "model", "optimizer", "strategy", "trainer")
 ADVICE = (
     "folders of runs on disk are found by it: where this is meant, raise SCHEMA in ghostlab/runs/identity.py, write"
-    " the new value here or run python -m tests.training_runs.test_frozen, and say so in the changelog"
+    " the new value here or run python -m tests.runs.test_frozen, and say so in the changelog"
 )
 
 
