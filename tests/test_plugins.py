@@ -16,7 +16,7 @@ from pytest import param
 from ghostlab.errors import UsageError
 from ghostlab.runs import compose
 from ghostlab.runs.command import common_overrides, row_overrides
-from ghostlab.runs.identity import config_hash, plain
+from ghostlab.runs.identity import config_hash
 from ghostlab.runs.settings import parse
 from ghostlab.strategies import registry
 from ghostlab.strategies.registry import STRATEGIES, StrategyEntry, join
@@ -119,9 +119,13 @@ def test_its_version_is_part_of_a_runs_identity() -> None:
 
 
 def test_the_command_of_its_run_names_it() -> None:
-    config = plain(compose(["plugins=[noise]", "strategy=noise", "strategy.noise.std=0.5"]))
-    assert common_overrides(config)[-1] == "plugins=[noise]"
-    assert row_overrides(config) == ["strategy=noise", "strategy.noise.std=0.5"]
+    config = parse(compose(["plugins=[noise]", "strategy=noise", "strategy.noise.std=0.5"])).config
+    assert row_overrides(config) == ["strategy=noise", "plugins=[noise]", "strategy.noise.std=0.5"]
+
+
+def test_a_run_without_it_is_compared_with_it_however_it_was_started() -> None:
+    started = [parse(compose([*plugins, "strategy=ema"])).config for plugins in ([], ["plugins=[noise]"])]
+    assert len({str((common_overrides(config), row_overrides(config))) for config in started}) == 1
 
 
 def test_an_installed_one_whose_name_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,15 +35,15 @@ def common_overrides(config: dict[str, Any]) -> list[str]:
     named = [f"data={config['data']['name']}", *model_overrides(config["model"]["name"])]
     named += [f"optimizer={optimizer}"] if optimizer != DEFAULT_OPTIMIZER else []
     rest = _changes(config, (*named, "strategy=baseline"), strategies=False)
-    kept = {"plugins": [], "outputs": "outputs"}
-    others = [_override(key, config[key]) for key, default in kept.items() if config.get(key, default) != default]
-    return [*named, *rest, *others]
+    outputs = config.get("outputs", "outputs")
+    return [*named, *rest, *([] if outputs == "outputs" else [_override("outputs", outputs)])]
 
 
 def row_overrides(config: dict[str, Any]) -> list[str]:
     """What the command line says of the strategies: which are joined, and their values other than the default ones."""
-    named = f"strategy={strategy_of(config)}"
-    return [named, *_changes(config, (named,), strategies=True)]
+    named = [f"strategy={strategy_of(config)}"]
+    named += [_override("plugins", config["plugins"])] if config.get("plugged") and config.get("plugins") else []
+    return [*named, *_changes(config, tuple(named), strategies=True)]
 
 
 def _changes(config: dict[str, Any], named: tuple[str, ...], strategies: bool) -> list[str]:
