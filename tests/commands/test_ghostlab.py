@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ghostlab.cli.guard import guarded
 from ghostlab.cli.main import COMMANDS, main
 from ghostlab.runs.compose import CONF
 from ghostlab.strategies.registry import RECIPES, STRATEGIES
@@ -87,3 +88,11 @@ def test_a_mistake_is_one_line(command: str, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("strategy 'kd+repram': no strategy 'repram'; did you mean 'reparam'?")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_broken_pipe_to_another_process_is_not_passed_over() -> None:
+    def broken() -> None:
+        raise BrokenPipeError("of a process that has died")
+
+    with pytest.raises(BrokenPipeError, match="of a process"):
+        guarded(broken)
