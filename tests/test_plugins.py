@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -53,6 +54,22 @@ def test_it_trains_joined_with_others_and_says_so(call: Command, folder: Path) -
     assert "strategy  ema+noise   order: noise -> ema\n  noise       std 0.2\n" in done.stdout
     assert json.loads(next(folder.rglob("result.json")).read_text())["strategy"] == "ema+noise"
     assert call("train.py", *job).stdout.startswith("finished already")
+
+
+@pytest.fixture
+def page(folder: Path) -> None:
+    """The modules of the page on plug-ins, in the working folder."""
+    text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    for name, code in re.findall(r"```python\n# (\w+\.py)[^\n]*\n(.*?)```", text, flags=re.DOTALL):
+        (folder / name).write_text(code, encoding="utf-8")
+
+
+def test_the_page_s_modules_train_and_a_main_loss_has_its_name(page: None, call: Command, folder: Path) -> None:
+    done = call("train.py", "plugins=[noise,focal]", "strategy=smoothing+focal+noise", "strategy.focal.gamma=1", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "  focal       gamma 1\n" in done.stdout
+    header = next(folder.rglob("metrics.csv")).read_text(encoding="utf-8").splitlines()[0].split(",")
+    assert "focal" in header and "ce" not in header
 
 
 @pytest.mark.parametrize(

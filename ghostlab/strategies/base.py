@@ -15,11 +15,24 @@ from torch import Tensor, nn
 
 from ghostlab.distill.choice import TeacherSource
 
-__all__ = ["Drawn", "LrFactor", "Services", "Stage", "Step", "Strategy", "Task", "TrainingImages", "Transform"]
+__all__ = [
+    "Drawn",
+    "LrFactor",
+    "MainLoss",
+    "Services",
+    "Stage",
+    "Step",
+    "Strategy",
+    "Task",
+    "TrainingImages",
+    "Transform",
+]
 
 Transform = Callable[[Any], Any]
 LrFactor = Callable[[int], float]
 """Maps the number of optimizer steps taken so far to the factor of the base learning rate."""
+MainLoss = Callable[[Tensor, Tensor], Tensor]
+"""Maps logits (B, classes) in float32 and the targets of ``Step`` to a scalar."""
 
 
 @dataclass(frozen=True)
@@ -204,12 +217,16 @@ class Strategy:
         (from 0); it travels to the device with the batch and comes back as ``step.known``."""
         return {}
 
+    def main_loss(self) -> MainLoss | None:
+        """The loss in the place of cross-entropy, called by the strategy's name; at most one strategy gives it."""
+        return None
+
     def loss_terms(self, step: Step) -> dict[str, Tensor]:
-        """Named scalar loss terms, unweighted, added to ``ce``."""
+        """Named scalar loss terms, unweighted, added to the main loss."""
         return {}
 
     def loss_weights(self) -> dict[str, float]:
-        """Factors of loss terms, ``ce`` included; those of several strategies multiply."""
+        """Factors of loss terms; ``ce`` is the main loss, whatever it is. Those of several strategies multiply."""
         return {}
 
     def lr_factor(self, task: Task) -> LrFactor | None:

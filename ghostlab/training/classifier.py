@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from timm.optim import create_optimizer_v2
@@ -19,12 +18,12 @@ from ghostlab.data import Batch
 from ghostlab.errors import RunError
 from ghostlab.models.rates import Rates
 from ghostlab.runs.settings import OptimizerConfig
-from ghostlab.strategies.base import Step, Strategy, Task
+from ghostlab.strategies.base import Strategy, Task
 from ghostlab.training.loss_log import LossLog
 from ghostlab.training.reductions import average_statistics, reduced
 from ghostlab.training.scores import Scores
 from ghostlab.training.smallest_batch import trains_on
-from ghostlab.training.stages import Stages
+from ghostlab.training.step import TrainingStep
 
 __all__ = ["Classifier", "as_classifier"]
 
@@ -58,9 +57,9 @@ class Classifier(LightningModule):
         self.scores: dict[str, Scores] = {}
         self.row: dict[str, float] = {}
         self.companions = nn.ModuleDict({s.name: module for s in strategies if (module := s.companion()) is not None})
-        self.stages = Stages(strategies, task)
+        self.step = TrainingStep(strategies, task)
+        self.stages = self.step.stages
         self.rates = Rates(self.model, task.strengths if len(self.stages) > 1 else {})
-        self._weights = _product_of_weights(strategies)
         # A dictionary keeps the compiled wrapper out of the state dict.
         self._forward: dict[str, Callable[[Tensor], Tensor]] = {
             "train": self._compiled() if compile_model else self.model
@@ -79,29 +78,19 @@ class Classifier(LightningModule):
         """Add what is best found out on the CPU, without waiting for a device."""
         if not self.trainer.training or not len(batch.targets):
             return batch
-        known: dict[str, Tensor] = {}
-        for strategy in self.strategies:
-            known |= strategy.lookup(self.current_epoch, batch.index)
-        return batch._replace(mixing_seed=int(batch.seed[0]), known=known)
+        return self.step.look_up(batch, self.current_epoch)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor | None:
         """The loss of a batch; None for one that so many unreadable images have left that it cannot be trained on."""
-        images = self._laid_out(batch.images)
-        total = self._loss(batch, images) if trains_on(self.model, images) else self._nothing()
+        batch = batch._replace(images=self._laid_out(batch.images))
+        total = self._loss(batch) if trains_on(self.model, batch.images) else self._nothing()
         alone_on_cpu = self.device.type == "cpu" and self.trainer.world_size == 1
         if alone_on_cpu or batch_index % CHECK_EVERY == 0:
             self.losses.check()
         return total if total is None else total * self._share(batch_index)
 
-    def _loss(self, batch: Batch, images: Tensor) -> Tensor:
-        targets = self._changed(batch.targets)
-        mixing = self.stages.mixing(self.current_epoch)
-        images, targets = mixing(images, targets, batch.mixing_seed)
-        step = Step(images=images, targets=targets, logits=self._forward["train"](images), known=batch.known)
-        terms = {"ce": F.cross_entropy(step.logits.float(), targets)}
-        for strategy in self.strategies:
-            terms |= strategy.loss_terms(step)
-        total = torch.stack([self._weights.get(name, 1.0) * value for name, value in terms.items()]).sum()
+    def _loss(self, batch: Batch) -> Tensor:
+        total, terms = self.step.loss(self.step.forward(self._forward["train"], batch, self.current_epoch))
         self.losses.update({"loss": total, **terms}, self.global_step)
         return total
 
@@ -174,21 +163,8 @@ class Classifier(LightningModule):
     def _laid_out(self, images: Tensor) -> Tensor:
         return images.to(memory_format=torch.channels_last) if self.channels_last else images
 
-    def _changed(self, targets: Tensor) -> Tensor:
-        for strategy in self.strategies:
-            targets = strategy.change_targets(targets, self.task)
-        return targets
-
 
 def as_classifier(module: LightningModule) -> Classifier:
     """The module that a callback was called with, by its type."""
     assert isinstance(module, Classifier)
     return module
-
-
-def _product_of_weights(strategies: list[Strategy]) -> dict[str, float]:
-    weights: dict[str, float] = {}
-    for strategy in strategies:
-        for name, factor in strategy.loss_weights().items():
-            weights[name] = weights.get(name, 1.0) * factor
-    return weights

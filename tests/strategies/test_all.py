@@ -39,14 +39,14 @@ def test_a_strategy_has_its_name_and_says_what_it_does(name: str) -> None:
 def test_a_step_gives_finite_terms_and_gradients(text: str, a_teacher: None) -> None:
     strategies, model = build(join(text))
     images = load_batch(strategies)
-    step, terms = training_step(strategies, model, images)
+    step, loss, terms = training_step(strategies, model, images)
     assert images.shape == step.images.shape == (BATCH, 3, 16, 16)
     assert step.images.dtype == torch.float32
     assert step.targets.shape in [(BATCH,), (BATCH, TASK.num_classes)]
     if step.targets.ndim == 2:
         assert torch.allclose(step.targets.sum(1), torch.ones(BATCH))
     assert set(terms) == ({"ce", "kd"} if "kd" in join(text) else {"ce"})
-    sum(terms.values()).backward()
+    loss.backward()
     grads = [parameter.grad for parameter in model.parameters()]
     assert all(grad is not None and grad.isfinite().all() for grad in grads)
 
@@ -57,9 +57,9 @@ def test_every_way_to_distill_joins_with_every_strategy(
     kd: str, other: str | None, a_teacher: None, tmp_path: Path
 ) -> None:
     strategies, model = build(join(f"kd+{other}" if other else "kd"), KD_SETTINGS[kd], tmp_path)
-    _, terms = training_step(strategies, model, load_batch(strategies))
+    _, loss, terms = training_step(strategies, model, load_batch(strategies))
     assert set(terms) == {"ce"} | KD_TERMS.get(kd, {"kd"})
-    sum(terms.values()).backward()
+    loss.backward()
     beside = [companion for s in strategies if (companion := s.companion()) is not None]
     assert len(beside) == (kd == "feature")
     grads = [parameter.grad for module in (model, *beside) for parameter in module.parameters()]

@@ -17,9 +17,11 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 from torchvision.transforms.functional import to_tensor
 
+from ghostlab.data import Batch
 from ghostlab.distill import TeacherSource
 from ghostlab.strategies import load
 from ghostlab.strategies.base import Drawn, Step, Strategy
+from ghostlab.training.step import TrainingStep
 from ghostlab.training.teachers import teacher_sources
 from tests.strategies.settings import SETTINGS, TASK
 
@@ -141,22 +143,11 @@ def load_batch(strategies: Sequence[Strategy]) -> Tensor:
     return torch.stack(images)
 
 
-def training_step(strategies: Sequence[Strategy], model: nn.Module, images: Tensor) -> tuple[Step, dict[str, Tensor]]:
-    """What was seen and answered, and all loss terms, weighted."""
-    targets = torch.arange(BATCH) % TASK.num_classes
-    for strategy in strategies:
-        targets = strategy.change_targets(targets, TASK)
-    mixers = [mixer for s in strategies if (mixer := s.mixer(TASK))]
-    if mixers and targets.ndim == 1:
-        targets = F.one_hot(targets, TASK.num_classes).float()
-    for mixer in mixers:
-        images, targets = mixer(images, targets)
-    known = {key: value for s in strategies for key, value in s.lookup(0, torch.arange(BATCH)).items()}
-    step = Step(images, targets, model(images), known)
-    terms = {"ce": F.cross_entropy(step.logits, targets)}
-    for strategy in strategies:
-        terms |= strategy.loss_terms(step)
-    for strategy in strategies:
-        for name, weight in strategy.loss_weights().items():
-            terms[name] = terms[name] * weight
-    return step, terms
+def training_step(
+    strategies: Sequence[Strategy], model: nn.Module, images: Tensor
+) -> tuple[Step, Tensor, dict[str, Tensor]]:
+    """What was seen and answered, the loss, and its terms."""
+    step, index = TrainingStep(strategies, TASK), torch.arange(BATCH)
+    batch = step.look_up(Batch(images, index % TASK.num_classes, index, seed=index), epoch=0)
+    seen = step.forward(model, batch, epoch=0)
+    return seen, *step.loss(seen)
