@@ -15,7 +15,7 @@ STOREYS = (
     ("models", "distill", "strategies"),
     ("runs", "training", "deploy", "evaluation"),
     ("studies", "reports", "benchmarks", "publish"),
-    ("cli", "__main__"),
+    ("cli", "__main__", "testing"),
 )
 BESIDE = {
     "files": {"errors"},

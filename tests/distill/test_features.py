@@ -13,8 +13,8 @@ from ghostlab.distill import feature
 from ghostlab.distill.features import Projections, Taps, feature_parts
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model
+from ghostlab.testing.tiny import TinyNet
 from tests.distill import by_hand
-from tests.strategies.tiny import TinyNet
 
 torch.manual_seed(2)
 IMAGES = torch.randn(2, 3, 32, 32)

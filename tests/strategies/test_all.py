@@ -6,15 +6,14 @@ from itertools import combinations, permutations
 from pathlib import Path
 
 import pytest
-import torch
 from pytest import param
 from pytorch_lightning import Callback
 
 from ghostlab.errors import UsageError
 from ghostlab.strategies import STRATEGIES, canonical_name, join, load
-from ghostlab.strategies.base import Strategy
-from tests.strategies.settings import KD_SETTINGS, KD_TERMS, SETTINGS, TASK
-from tests.strategies.tiny import BATCH, build, load_batch, training_step
+from ghostlab.testing import check_class, check_step
+from ghostlab.testing.settings import SETTINGS, TASK
+from tests.strategies.settings import KD_SETTINGS, KD_TERMS
 
 SINGLES = [name for name in STRATEGIES if name != "baseline"]
 SCHEDULES = ("cosine", "step", "exponential")
@@ -29,41 +28,19 @@ def test_the_table_of_settings_has_every_strategy() -> None:
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_strategy_has_its_name_and_says_what_it_does(name: str) -> None:
-    strategy = load(name)(**SETTINGS[name])
-    assert isinstance(strategy, Strategy)
-    assert strategy.name == name
-    assert strategy.describe()
+    check_class(load(name), SETTINGS[name])
 
 
 @pytest.mark.parametrize("text", JOINED)
-def test_a_step_gives_finite_terms_and_gradients(text: str, a_teacher: None) -> None:
-    strategies, model = build(join(text))
-    images = load_batch(strategies)
-    step, loss, terms = training_step(strategies, model, images)
-    assert images.shape == step.images.shape == (BATCH, 3, 16, 16)
-    assert step.images.dtype == torch.float32
-    assert step.targets.shape in [(BATCH,), (BATCH, TASK.num_classes)]
-    if step.targets.ndim == 2:
-        assert torch.allclose(step.targets.sum(1), torch.ones(BATCH))
-    assert set(terms) == ({"ce", "kd"} if "kd" in join(text) else {"ce"})
-    loss.backward()
-    grads = [parameter.grad for parameter in model.parameters()]
-    assert all(grad is not None and grad.isfinite().all() for grad in grads)
+def test_a_step_gives_finite_terms_and_gradients(text: str) -> None:
+    assert check_step(text, SETTINGS) == ({"ce", "kd"} if "kd" in join(text) else {"ce"})
 
 
 @pytest.mark.parametrize("other", [None, *(name for name in SINGLES if name != "kd")])
 @pytest.mark.parametrize("kd", KD_SETTINGS)
-def test_every_way_to_distill_joins_with_every_strategy(
-    kd: str, other: str | None, a_teacher: None, tmp_path: Path
-) -> None:
-    strategies, model = build(join(f"kd+{other}" if other else "kd"), KD_SETTINGS[kd], tmp_path)
-    _, loss, terms = training_step(strategies, model, load_batch(strategies))
-    assert set(terms) == {"ce"} | KD_TERMS.get(kd, {"kd"})
-    loss.backward()
-    beside = [companion for s in strategies if (companion := s.companion()) is not None]
-    assert len(beside) == (kd == "feature")
-    grads = [parameter.grad for module in (model, *beside) for parameter in module.parameters()]
-    assert all(grad is not None and grad.isfinite().all() for grad in grads)
+def test_every_way_to_distill_joins_with_every_strategy(kd: str, other: str | None, tmp_path: Path) -> None:
+    text = f"kd+{other}" if other else "kd"
+    assert check_step(text, SETTINGS | {"kd": KD_SETTINGS[kd]}, tmp_path) == {"ce"} | KD_TERMS.get(kd, {"kd"})
 
 
 @pytest.mark.parametrize("text", JOINED)

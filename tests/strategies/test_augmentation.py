@@ -17,7 +17,7 @@ from ghostlab.strategies.autoaugment import POLICIES, AutoAugment, auto_augment
 from ghostlab.strategies.erasing import Erasing, random_erasing
 from ghostlab.strategies.image_operations import operation_options
 from ghostlab.strategies.randaugment import RandAugment, rand_augment
-from tests.strategies.settings import TASK
+from ghostlab.testing.settings import TASK
 
 MEAN = (0.5, 0.4, 0.3)
 TIMM = {"translate_const": 14, "img_mean": (128, 102, 76)}

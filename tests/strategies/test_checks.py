@@ -11,7 +11,7 @@ from pytest import param
 from ghostlab.errors import UsageError
 from ghostlab.strategies import load
 from ghostlab.strategies.checks import one_of, within
-from tests.strategies.settings import TASK
+from ghostlab.testing.settings import TASK
 
 REFUSED = [
     ("droppath.rate", 0.0, "must be within (0, 1)"),

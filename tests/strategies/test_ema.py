@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from ghostlab.errors import RunError, UsageError
 from ghostlab.strategies.base import Task
 from ghostlab.strategies.ema import Ema, EmaCallback, ema_decay, ema_update, pair
-from tests.strategies.tiny import FakeServices
+from ghostlab.testing.tiny import FakeServices
 
 
 class Counting(nn.Module):

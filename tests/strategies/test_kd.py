@@ -16,9 +16,10 @@ from ghostlab.errors import UsageError
 from ghostlab.strategies.base import Step
 from ghostlab.strategies.kd import KnowledgeDistillation
 from ghostlab.strategies.kd_knobs import KINDS
+from ghostlab.testing.settings import TASK
+from ghostlab.testing.tiny import FakeServices, TinyNet
 from ghostlab.training.teachers import NamedTeacher
-from tests.strategies.settings import KD_TERMS, TASK
-from tests.strategies.tiny import FakeServices, TinyNet
+from tests.strategies.settings import KD_TERMS
 
 IMAGES = torch.randn(2, 3, 16, 16)
 MIXED = torch.tensor([[0.3, 0.7, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]])
@@ -63,7 +64,7 @@ def test_all_terms_are_weighted(kind: dict[str, Any], terms: dict[str, float]) -
     assert KnowledgeDistillation(alpha=0.3, **kind).loss_weights() == approx({"ce": 0.7} | terms)
 
 
-def test_the_terms_of_each_kind_are_its_function(a_teacher: None) -> None:
+def test_the_terms_of_each_kind_are_its_function() -> None:
     logits = torch.randn(2, 4)
     teacher = answers(teacher_of(prepared()), IMAGES)
     assert weighted(prepared(tau=2.0), logits) == approx(soft(logits, teacher, tau=2.0).item())
@@ -76,7 +77,7 @@ def test_the_terms_of_each_kind_are_its_function(a_teacher: None) -> None:
     )
 
 
-def test_the_features_of_both_networks_are_compared_after_projection(a_teacher: None) -> None:
+def test_the_features_of_both_networks_are_compared_after_projection() -> None:
     strategy, student = KnowledgeDistillation(kind="feature", teacher="a teacher"), TinyNet()
     strategy.prepare(student, TASK, FakeServices())
     projections = strategy.companion()
@@ -92,7 +93,7 @@ def test_the_features_of_both_networks_are_compared_after_projection(a_teacher: 
     assert student.head.weight.grad is None
 
 
-def test_the_projections_are_a_function_of_the_seed(a_teacher: None) -> None:
+def test_the_projections_are_a_function_of_the_seed() -> None:
     def first_weight(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
         companion = prepared(kind="feature").companion()
@@ -103,7 +104,7 @@ def test_the_projections_are_a_function_of_the_seed(a_teacher: None) -> None:
     assert not torch.equal(first_weight(3), first_weight(4))
 
 
-def test_tapping_leaves_the_student_in_training_and_its_statistics_alone(a_teacher: None) -> None:
+def test_tapping_leaves_the_student_in_training_and_its_statistics_alone() -> None:
     strategy, student = KnowledgeDistillation(kind="feature", teacher="a teacher"), TinyNet().train()
     before = {key: value.clone() for key, value in student.state_dict().items()}
     strategy.prepare(student, TASK, FakeServices())
@@ -111,7 +112,7 @@ def test_tapping_leaves_the_student_in_training_and_its_statistics_alone(a_teach
     assert all(torch.equal(before[key], value) for key, value in student.state_dict().items())
 
 
-def test_gradients_reach_the_student_only(a_teacher: None) -> None:
+def test_gradients_reach_the_student_only() -> None:
     strategy, student = prepared(), TinyNet()
     strategy.loss_terms(step(student(IMAGES)))["kd"].backward()
     assert student.head.weight.grad.abs().sum() > 0
@@ -119,7 +120,7 @@ def test_gradients_reach_the_student_only(a_teacher: None) -> None:
 
 
 @pytest.mark.parametrize("kind", ["soft", "feature"])
-def test_the_teacher_is_in_evaluation_and_stays_so(a_teacher: None, kind: str) -> None:
+def test_the_teacher_is_in_evaluation_and_stays_so(kind: str) -> None:
     strategy, student = KnowledgeDistillation(kind=kind, teacher="a teacher"), TinyNet()
     strategy.prepare(student, TASK, FakeServices())
     teacher = teacher_of(strategy)
@@ -130,34 +131,34 @@ def test_the_teacher_is_in_evaluation_and_stays_so(a_teacher: None, kind: str) -
 
 
 @pytest.mark.parametrize("teacher", ["a teacher", ["a teacher", "another teacher"]], ids=["one", "several"])
-def test_a_module_that_holds_the_strategy_does_not_hold_the_teacher(a_teacher: None, teacher: Any) -> None:
+def test_a_module_that_holds_the_strategy_does_not_hold_the_teacher(teacher: Any) -> None:
     module = nn.Module()
     module.strategy, module.strategies = prepared(teacher=teacher), [prepared()]
     assert list(module.parameters()) == []
     assert dict(module.state_dict()) == {}
 
 
-def test_knobs_are_all_there_is_to_compare(a_teacher: None) -> None:
+def test_knobs_are_all_there_is_to_compare() -> None:
     names = {field.name for field in dataclasses.fields(prepared())}
     assert {"kind", "alpha", "tau", "teacher", "cache"} <= names
     assert not any(name.startswith("_") for name in names)
     assert prepared() == prepared()
 
 
-def test_under_autocast_the_teacher_answers_in_its_type_and_the_loss_is_float32(a_teacher: None) -> None:
+def test_under_autocast_the_teacher_answers_in_its_type_and_the_loss_is_float32() -> None:
     strategy = prepared()
     with torch.autocast("cpu", torch.bfloat16):
         assert answers(teacher_of(strategy), IMAGES).dtype == torch.bfloat16
         assert strategy.loss_terms(step(torch.randn(2, 4)))["kd"].dtype == torch.float32
 
 
-def test_several_teachers_are_weighted(a_teacher: None) -> None:
+def test_several_teachers_are_weighted() -> None:
     each = [answers(teacher_of(prepared(teacher=name)), IMAGES).softmax(1) for name in ("a teacher", "another teacher")]
     both = prepared(teacher=["a teacher", "another teacher"], teacher_weights=[3.0, 1.0])
     torch.testing.assert_close(answers(teacher_of(both), IMAGES).softmax(1), 0.75 * each[0] + 0.25 * each[1])
 
 
-def test_before_training_the_teacher_is_measured_and_described(a_teacher: None) -> None:
+def test_before_training_the_teacher_is_measured_and_described() -> None:
     strategy, services = KnowledgeDistillation(teacher="a teacher", alpha=0.7, tau=2), FakeServices()
     assert strategy.describe() == "soft, alpha 0.7, tau 2"
     strategy.prepare(TinyNet(), TASK, services)
@@ -166,7 +167,7 @@ def test_before_training_the_teacher_is_measured_and_described(a_teacher: None) 
     assert strategy.figures() == {"teacher": "teacher a teacher: top-1 98.6", "teacher_top1": 98.6}
 
 
-def test_a_teacher_below_its_student_is_remarked_upon(a_teacher: None) -> None:
+def test_a_teacher_below_its_student_is_remarked_upon() -> None:
     strategy = prepared()
     assert strategy.remark({"top1": 98.6}) == ""
     assert strategy.remark({"top1": 99.0}).startswith("kd: the teacher's top-1 98.6 is below the student's 99.0")
@@ -231,7 +232,7 @@ def test_knobs_that_make_no_sense_are_refused_in_one_line(knobs: dict[str, Any],
     assert "\n" not in str(refused.value)
 
 
-def test_a_compiled_teacher_answers_the_same(a_teacher: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_teacher_answers_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = []
     monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))
     strategy = prepared(compile=True)

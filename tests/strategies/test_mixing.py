@@ -12,7 +12,7 @@ from pytest import approx, param
 from ghostlab.strategies.cutmix import Box, CutMix, draw_box, paste
 from ghostlab.strategies.mixup import Mixup, draw, mix
 from ghostlab.strategies.smoothing import Smoothing, smooth
-from tests.strategies.settings import TASK
+from ghostlab.testing.settings import TASK
 
 SWAP = torch.tensor([1, 0])
 

@@ -16,8 +16,8 @@ from ghostlab.reparam.online import MODES
 from ghostlab.strategies.base import Task
 from ghostlab.strategies.droppath import DropPath, drop_path_rates, set_drop_path
 from ghostlab.strategies.reparam import Reparam
-from tests.strategies.settings import TASK
-from tests.strategies.tiny import TinyNet
+from ghostlab.testing.settings import TASK
+from ghostlab.testing.tiny import TinyNet
 
 SMALL = {"num_classes": 4, "width": 0.1}
 

@@ -16,14 +16,14 @@ from ghostlab.distill import AnswerCache, answers
 from ghostlab.errors import UsageError
 from ghostlab.strategies.base import Drawn, Step
 from ghostlab.strategies.kd import KnowledgeDistillation
-from tests.strategies.settings import TASK
-from tests.strategies.tiny import FakeImages, FakeServices, TinyNet
+from ghostlab.testing.settings import TASK
+from ghostlab.testing.tiny import FakeImages, FakeServices, TinyNet
 
 N = 10
 
 
 @pytest.fixture(autouse=True)
-def small_pieces(a_teacher: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ghostlab.strategies.run_cache, "PIECE", 6)
 
 

@@ -12,8 +12,8 @@ import torch
 from pytest import param
 
 from ghostlab.runs import compose
+from ghostlab.testing.processes import killed_at, start
 from ghostlab.training.run import run
-from tests.processes import killed_at, start
 
 JOB = [
     *("strategy=ema+cosine+mixup+droppath+randaugment+erasing", "model=timm", "model.name=test_efficientnet"),

@@ -18,14 +18,27 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import to_tensor
 
 from ghostlab.data import Batch
-from ghostlab.distill import TeacherSource
-from ghostlab.strategies import load
+from ghostlab.distill import Preprocessing, TeacherSource
 from ghostlab.strategies.base import Drawn, Step, Strategy
+from ghostlab.testing.settings import TASK
 from ghostlab.training.step import TrainingStep
 from ghostlab.training.teachers import teacher_sources
-from tests.strategies.settings import SETTINGS, TASK
+
+__all__ = [
+    "BATCH",
+    "TEACHERS",
+    "FakeImages",
+    "FakeServices",
+    "TinyNet",
+    "TinySource",
+    "build",
+    "load_batch",
+    "training_step",
+]
 
 BATCH = 6
+TEACHERS = ("a teacher", "another teacher")
+"""Names that ``FakeServices`` opens tiny networks for."""
 
 
 class Block(nn.Module):
@@ -49,6 +62,23 @@ class TinyNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.blocks(self.stem(x)).mean((2, 3)))
+
+
+@dataclass(frozen=True)
+class TinySource:
+    """A teacher without a file; ``name`` is one of ``TEACHERS``."""
+
+    name: str
+    preprocessing = Preprocessing(TASK.mean, TASK.std, (TASK.image_size,))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"model": self.name, "weights": "0123"}
+
+    def open(self, num_classes: int) -> nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(TEACHERS.index(self.name))
+            return TinyNet(num_classes).eval().requires_grad_(False)
 
 
 @dataclass
@@ -95,6 +125,8 @@ class FakeServices:
         return self.teacher
 
     def teachers(self, sources: Sequence[str | Path], architectures: Sequence[str | None]) -> Sequence[TeacherSource]:
+        if {*sources} <= {*TEACHERS}:
+            return [TinySource(str(source)) for source in sources]
         return teacher_sources(sources, architectures)
 
     def evaluate(self, model: nn.Module) -> float:
@@ -111,20 +143,16 @@ class FakeServices:
         self.said.append(line)
 
 
-def build(
-    names: Sequence[str], kd: dict[str, Any] | None = None, outputs: Path = Path("nowhere")
-) -> tuple[list[Strategy], nn.Module]:
-    """The strategies, prepared, and the model that they change, in training mode; ``kd`` are other settings of it."""
+def build(strategies: Sequence[Strategy], outputs: Path = Path("nowhere")) -> nn.Module:
+    """The model that the strategies, prepared now, have changed, in training mode."""
     seed_everything(0, verbose=False)
-    settings = SETTINGS | ({"kd": kd} if kd else {})
-    strategies = [load(name)(**settings[name]) for name in names]
     options = {key: value for s in strategies for key, value in s.model_options().items()}
     model: nn.Module = TinyNet(**options)
     for strategy in strategies:
         model = strategy.change_model(model, TASK)
     for strategy in strategies:
         strategy.prepare(model, TASK, FakeServices(outputs=outputs))
-    return strategies, model.train()
+    return model.train()
 
 
 def load_batch(strategies: Sequence[Strategy]) -> Tensor:

@@ -65,7 +65,7 @@ def _train(overrides: Sequence[str], printed: Path) -> None:
 def _train_and_die(step: tuple[int, int], overrides: Sequence[str], printed: Path) -> None:
     original = Classifier.training_step
 
-    def training_step(self: Classifier, batch: object, index: int) -> torch.Tensor:
+    def training_step(self: Classifier, batch: object, index: int) -> torch.Tensor | None:
         if (self.current_epoch, index) == step:
             os.kill(os.getpid(), signal.SIGKILL)
         return original(self, batch, index)  # type: ignore[arg-type]
@@ -78,10 +78,10 @@ def _train_as(rank: int, port: int, overrides: Sequence[str], weights: Path, pri
     several = dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), "2") | dict.fromkeys(("RANK", "LOCAL_RANK"), str(rank))
     one_machine = {"GROUP_WORLD_SIZE": "1", "GROUP_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     os.environ |= several | one_machine | {"TORCHELASTIC_RUN_ID": "test"}
-    rank_zero_only.rank = rank  # read from the environment when Lightning was imported
+    rank_zero_only.rank = rank  # type: ignore[attr-defined]  # read from the environment when Lightning was imported
 
     def on_fit_end(self: Classifier) -> None:
         torch.save(self.state_dict(), weights / f"{rank}.pt")
 
-    Classifier.on_fit_end = on_fit_end  # type: ignore[method-assign]
+    Classifier.on_fit_end = on_fit_end  # type: ignore[method-assign, assignment]
     _train([*overrides, "trainer.devices=2"], printed)
