@@ -369,7 +369,7 @@ def _with_torchvision(model: nn.Module) -> nn.Module:
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:.*TorchScript type system:UserWarning")
 class TestScripted:
-    """``torch.jit``, which PyTorch is giving up. GhostNet V3 with its branches is not scripted: see the README."""
+    """``torch.jit``, which PyTorch is giving up. GhostNet V3 with its branches is not scripted, as the docs say."""
 
     @pytest.fixture(autouse=True)
     def scriptable(self) -> Iterator[None]:

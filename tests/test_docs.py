@@ -1,0 +1,56 @@
+"""Links lead somewhere, and the table of strategies says what classes and cards do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ghostlab.strategies import RECIPES, STRATEGIES
+from ghostlab.strategies.registry import knobs
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+INDEX = (ROOT / "docs" / "strategies" / "index.md").read_text(encoding="utf-8")
+CELLS = [[cell.strip() for cell in row.split("|")] for row in INDEX.splitlines() if row.startswith("| [`")]
+ROWS = {row[1].split("`")[1]: row for row in CELLS}
+
+
+def anchors(page: Path) -> set[str]:
+    """Of the headings of a page, as GitHub and the site make them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_its_heading(page: Path) -> None:
+    code = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", code.sub("", page.read_text(encoding="utf-8"))):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), link
+        assert not anchor or anchor in anchors(file), link
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+
+
+def test_the_table_has_every_strategy() -> None:
+    assert {*ROWS} == {*STRATEGIES, *RECIPES}
+
+
+@pytest.mark.parametrize("name", [*STRATEGIES, *RECIPES])
+def test_a_row_has_knobs_of_the_class_and_the_cost_of_the_card(name: str) -> None:
+    row, known = ROWS[name], knobs(name) if name in STRATEGIES else {}
+    told = dict(re.findall(r"`(\w+)`(?: \(([^;,)]*))?", row[3]))
+    assert {*told} <= {*known}
+    for knob, default in told.items():
+        assert not default or default.startswith("the data set") or yaml.safe_load(default) == known[knob], knob
+    card = (ROOT / "docs" / "strategies" / f"{name}.md").read_text(encoding="utf-8")
+    cost = re.findall(r"^(\d\.\d\d) times the training time and (\d\.\d\d) times the peak memory", card, re.MULTILINE)
+    assert cost == [(row[4].rstrip("x"), row[5].rstrip("x"))]
