@@ -9,8 +9,9 @@ import pytest
 from pytest import param
 
 from ghostlab.errors import UsageError
-from ghostlab.strategies import load
+from ghostlab.strategies import STRATEGIES, load
 from ghostlab.strategies.checks import one_of, within
+from ghostlab.strategies.registry import knobs
 from ghostlab.testing.settings import TASK
 
 REFUSED = [
@@ -38,6 +39,18 @@ REFUSED = [
     ("kd.alpha", True, "must be within [0, 1]"),
     ("kd.tau", 0, "must be within (0, inf)"),
     ("kd.tau", -2.0, "must be within (0, inf)"),
+    ("kd.kind", "sotf", "did you mean 'soft'?"),
+    ("kd.dkd_target", -1.0, "must be within [0, inf)"),
+    ("kd.dkd_others", -1.0, "must be within [0, inf)"),
+    ("kd.dist_inter", -1.0, "must be within [0, inf)"),
+    ("kd.dist_intra", math.nan, "must be within [0, inf)"),
+    ("kd.cache_k", 0, "must be a whole number, at least 1"),
+    ("progressive.schedule", "papre", "did you mean 'paper'?"),
+    ("progressive.stages", 0, "must be a whole number, at least 1"),
+    ("progressive.round_to", 0, "must be a whole number, at least 1"),
+    ("progressive.magnitude", 31, "must be within [0, 30]"),
+    ("progressive.mixup", -0.1, "must be within [0, inf)"),
+    ("progressive.cutmix", -0.1, "must be within [0, inf)"),
     ("cosine.warmup_epochs", -1, "must be within [0, inf)"),
     ("cosine.warmup_factor", 1.5, "must be within [0, 1]"),
     ("cosine.min_factor", 2, "must be within [0, 1]"),
@@ -54,6 +67,13 @@ REFUSED = [
     ("ema.decay", 1.0, "must be within [0, 1)"),
     ("ema.decay", -0.1, "must be within [0, 1)"),
 ]
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_number_refuses_something(name: str) -> None:
+    refused = {knob for knob, _, _ in REFUSED}
+    numbers = {f"{name}.{knob}" for knob, default in knobs(name).items() if type(default) in (int, float)}
+    assert numbers <= refused
 
 
 @pytest.mark.parametrize(("knob", "value", "allowed"), [param(*case, id=f"{case[0]}={case[1]}") for case in REFUSED])
