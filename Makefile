@@ -1,5 +1,7 @@
 # make train [ARGS="..."]   set everything up once, then train (default: strategy=kd+reparam model=ghostnetv2 data=digits)
 # make test  [ARGS="..."]   set everything up once, then run the tests
+# make test-fast            those that take less than half a second each: most of them, in two minutes
+# make test-lowest          the same with the lowest versions of all that is needed, in an environment of their own
 # make test-litert          those of LiteRT, in an environment on top of the other
 # make test-sanitized       those of the C++ kernels, with sanitizers of addresses and of undefined behaviour in them
 # make mutations [ARGS=...] whether the tests notice small mutations of the package; ARGS: a word of the files to mutate
@@ -10,13 +12,21 @@ ARGS ?=
 # Tests start hundreds of processes, each of which would compile torch, timm and Lightning anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: train test test-litert test-sanitized mutations setup clean
+.PHONY: train test test-fast test-lowest test-litert test-sanitized mutations setup clean
 
 train: $(VENV)/.train
 	$(VENV)/bin/python train.py $(if $(strip $(ARGS)),$(ARGS),strategy=kd+reparam model=ghostnetv2)
 
 test: $(VENV)/.test
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+test-fast: $(VENV)/.test
+	$(VENV)/bin/python -m pytest --fast $(ARGS)
+
+# Without the extras, whose packages have bounds of their own.
+LOWEST = tests/data tests/distill tests/models tests/reparam tests/runs tests/statistics tests/strategies tests/training
+test-lowest: $(VENV)-lowest/.test
+	$(VENV)-lowest/bin/python -m pytest --fast $(LOWEST) $(ARGS)
 
 # What LiteRT's converter needs slows every other test down (torchmetrics imports transformers where it is installed).
 test-litert: $(VENV)-litert/.test
@@ -41,7 +51,8 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.train: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet --editable .
+	@echo "installing into $(VENV): with torch's CUDA builds about 5 GB, some minutes"
+	$(VENV)/bin/python -m pip install --progress-bar on --editable .
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
@@ -54,5 +65,11 @@ $(VENV)-litert/.test: $(VENV)/.test
 	$(VENV)-litert/bin/python -m pip install --quiet --editable '.[litert]'
 	@touch $@
 
+$(VENV)-lowest/.test: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python tests/lowest.py > $(VENV)-lowest/constraints.txt
+	$(VENV)-lowest/bin/python -m pip install --constraint $(VENV)-lowest/constraints.txt --editable . pytest pytest-xdist
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-litert build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-litert build *.egg-info .mypy_cache .ruff_cache .pytest_cache

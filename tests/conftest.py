@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,23 +20,38 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 
+from tests.slow import keep_fast
+
 ROOT = Path(__file__).parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and their children, ignore it
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="only what takes less than half a second each")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--fast"):
+        keep_fast(items, config)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: a collection of garbage, one in every run, need not look at it again."""
+    gc.freeze()
+
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def run_in(folder: Path, script: str, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """A command of the project in a process of its own."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / script), *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        stdin=subprocess.DEVNULL,
-    )
+    """A command of the project in a process of its own, forked from one that has imported torch and Lightning."""
+    from ghostlab.testing.processes import run_script
+
+    with tempfile.TemporaryDirectory() as printed:
+        out, err = (Path(printed) / name for name in ("stdout", "stderr"))
+        code = run_script(ROOT / script, arguments, folder, out, err, timeout)
+        return subprocess.CompletedProcess([script, *arguments], code, out.read_text("utf-8"), err.read_text("utf-8"))
 
 
 @pytest.fixture

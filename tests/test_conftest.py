@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.conftest import Command
+from tests.conftest import ROOT, Command
+from tests.slow import LIST
 
 SCRIPT = """
 import logging, os, sys, warnings
@@ -34,3 +35,9 @@ def test_a_call_is_like_a_process(call: Command, command: Command, tmp_path: Pat
         called = call(str(script), "one", "two")
         assert (called.returncode, called.stdout, called.stderr) == (done.returncode, done.stdout, done.stderr)
     assert "HYDRA_FULL_ERROR" not in os.environ
+
+
+def test_what_fast_runs_leave_out_is_there() -> None:
+    for line in LIST.read_text(encoding="utf-8").split():
+        file, *_, name = line.split("::")
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), line

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import runpy
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -17,7 +20,7 @@ from ghostlab.runs import compose
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.run import run
 
-__all__ = ["killed_at", "side_by_side", "start"]
+__all__ = ["killed_at", "run_script", "side_by_side", "start"]
 
 SERVER = get_context("forkserver")
 SERVER.set_forkserver_preload([__name__])
@@ -34,6 +37,21 @@ def killed_at(step: tuple[int, int], overrides: Sequence[str], printed: Path) ->
     process = _started(_train_and_die, step, overrides, printed)
     process.join(PATIENCE)
     assert process.exitcode == -signal.SIGKILL, printed.read_text(encoding="utf-8")
+
+
+def run_script(
+    script: Path, arguments: Sequence[str], folder: Path, stdout: Path, stderr: Path, timeout: float = PATIENCE
+) -> int:
+    """The exit code of ``python <script> <arguments>``, started in ``folder``, with what it printed in two files.
+
+    Raises ``TimeoutError`` after ``timeout`` seconds, when it has been killed.
+    """
+    process = _started(_run_script, script, arguments, folder, stdout, stderr, dict(os.environ))
+    process.join(timeout)
+    if process.exitcode is None:
+        process.kill()
+        raise TimeoutError(f"{script.name} {' '.join(arguments)}: not over after {timeout:g} s")
+    return process.exitcode
 
 
 def side_by_side(overrides: Sequence[str], weights: Path) -> None:
@@ -54,10 +72,27 @@ def _started(target: object, *arguments: object) -> BaseProcess:
     return process
 
 
+def _run_script(
+    script: Path, arguments: Sequence[str], folder: Path, stdout: Path, stderr: Path, environment: dict[str, str]
+) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    _printed_to(stdout, stderr)
+    sys.argv, sys.path[:0] = [str(script), *arguments], [str(script.parent)]
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()  # which a forked process would leave out
+
+
+def _printed_to(stdout: Path, stderr: Path) -> None:
+    for stream, file in ((1, stdout), (2, stderr)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+
+
 def _train(overrides: Sequence[str], printed: Path) -> None:
-    file = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
+    _printed_to(printed, printed)
     torch.set_num_threads(1)
     run(compose(overrides))
 
