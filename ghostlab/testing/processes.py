@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import runpy
 import signal
@@ -80,10 +79,7 @@ def _run_script(
     os.chdir(folder)
     _printed_to(stdout, stderr)
     sys.argv, sys.path[:0] = [str(script), *arguments], [str(script.parent)]
-    try:
-        runpy.run_path(str(script), run_name="__main__")
-    finally:
-        atexit._run_exitfuncs()  # which a forked process would leave out
+    runpy.run_path(str(script), run_name="__main__")
 
 
 def _printed_to(stdout: Path, stderr: Path) -> None:
