@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from ghostlab.errors import UsageError, unknown
 from ghostlab.runs.identity import config_hash, images, plain, plugged_in, run_folder, strategy_name
 from ghostlab.runs.keys import check_keys
 from ghostlab.runs.objective import Objective
+from ghostlab.runs.optimizer import OptimizerConfig
 from ghostlab.runs.plus import modules_of
 from ghostlab.runs.run import Run
 from ghostlab.runs.twice import refuse_two_values
@@ -21,52 +22,10 @@ from ghostlab.strategies.base import Strategy
 from ghostlab.strategies.plugins import register_modules
 from ghostlab.strategies.registry import join, load
 
-__all__ = ["OptimizerConfig", "Settings", "TrainerConfig", "parse"]
+__all__ = ["Settings", "TrainerConfig", "parse"]
 
 T = TypeVar("T")
-OPTIMIZERS = {"adamw": "adamw", "sgd": "sgd", "rmsprop": "rmsproptf", "lamb": "lamb"}
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
-
-
-@dataclass
-class OptimizerConfig:
-    """``conf/optimizer``: options that are not given are left at timm's defaults."""
-
-    name: str
-    lr: float
-    lr_per: int | None = None
-    weight_decay: float = 0.0
-    momentum: float | None = None
-    nesterov: bool | None = None
-    alpha: float | None = None
-    eps: float | None = None
-    betas: list[float] | None = None
-
-    def __post_init__(self) -> None:
-        if self.name not in OPTIMIZERS:
-            raise UsageError(f"optimizer.name={self.name}: {unknown('optimizer', self.name, OPTIMIZERS)}")
-        _require(self.lr > 0, "optimizer.lr", self.lr, "must be above 0")
-        _require(
-            self.lr_per is None or self.lr_per >= 1, "optimizer.lr_per", self.lr_per, "images, at least 1, or null"
-        )
-        for key in ("weight_decay", "momentum", "eps"):
-            value = getattr(self, key)
-            _require(value is None or value >= 0, f"optimizer.{key}", value, "must not be negative")
-        betas = [0.9, 0.999] if self.betas is None else self.betas
-        _require(len(betas) == 2 and 0 <= min(betas) <= max(betas) < 1, "optimizer.betas", betas, "two in [0, 1)")
-
-    def for_steps_of(self, images: int) -> OptimizerConfig:
-        """The same for optimizer steps of ``images``: the learning rate grows with them where ``lr_per`` is given.
-
-        Goyal et al., https://arxiv.org/abs/1706.02677, section 2.1.
-        """
-        return self if self.lr_per is None else replace(self, lr=self.lr * images / self.lr_per, lr_per=None)
-
-    def timm_options(self) -> dict[str, Any]:
-        """Keyword arguments of ``timm.optim.create_optimizer_v2``, once ``lr_per`` is resolved."""
-        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "name"}
-        given = {key: value for key, value in given.items() if value is not None}
-        return {**given, "opt": OPTIMIZERS[self.name], "foreach": True}
 
 
 @dataclass

@@ -16,7 +16,8 @@ from ghostlab.errors import UsageError
 from ghostlab.models import create_model
 from ghostlab.models.options import WEIGHTS, given
 from ghostlab.models.rates import DROP_PATH, DROPOUT
-from ghostlab.runs.settings import OptimizerConfig, Settings
+from ghostlab.runs.optimizer import OptimizerConfig
+from ghostlab.runs.settings import Settings
 from ghostlab.strategies.base import Task
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.half import HalfWeights

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from ghostlab.data import Batch
 from ghostlab.errors import RunError
 from ghostlab.models.rates import Rates
-from ghostlab.runs.settings import OptimizerConfig
+from ghostlab.runs.optimizer import OptimizerConfig
 from ghostlab.strategies.base import Strategy, Task
 from ghostlab.training.loss_log import LossLog
 from ghostlab.training.reductions import average_statistics, reduced

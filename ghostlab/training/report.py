@@ -14,7 +14,8 @@ from ghostlab.data import DataModule
 from ghostlab.models import count
 from ghostlab.models.factory import OWN
 from ghostlab.quantities import duration, quantity
-from ghostlab.runs.settings import OptimizerConfig, Settings
+from ghostlab.runs.optimizer import OptimizerConfig
+from ghostlab.runs.settings import Settings
 from ghostlab.shell import command
 from ghostlab.strategies.base import Strategy
 from ghostlab.terminal import say

@@ -16,7 +16,8 @@ from torch import nn
 
 from ghostlab.errors import UsageError
 from ghostlab.runs import compose
-from ghostlab.runs.settings import OptimizerConfig, Settings, parse
+from ghostlab.runs.optimizer import OptimizerConfig
+from ghostlab.runs.settings import Settings, parse
 from ghostlab.strategies.base import Task
 from ghostlab.strategies.droppath import drop_path_rates
 from ghostlab.strategies.ema import EmaCallback, ema_decay, ema_update, pair
