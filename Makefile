@@ -4,6 +4,7 @@
 # make test-lowest          the same with the lowest versions of all that is needed, in an environment of their own
 # make test-litert          those of LiteRT, in an environment on top of the other
 # make test-sanitized       those of the C++ kernels, with sanitizers of addresses and of undefined behaviour in them
+# make docs                 the pages as a site, in build/site
 # make mutations [ARGS=...] whether the tests notice small mutations of the package; ARGS: a word of the files to mutate
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ ARGS ?=
 # Tests start hundreds of processes, each of which would compile torch, timm and Lightning anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: train test test-fast test-lowest test-litert test-sanitized mutations setup clean
+.PHONY: docs train test test-fast test-lowest test-litert test-sanitized mutations setup clean
 
 train: $(VENV)/.train
 	$(VENV)/bin/python train.py $(if $(strip $(ARGS)),$(ARGS),strategy=kd+reparam model=ghostnetv2)
@@ -43,6 +44,10 @@ test-sanitized: $(VENV)/.test
 
 mutations: $(VENV)/.test
 	$(VENV)/bin/python tests/mutations.py $(ARGS)
+
+docs: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
+	@echo build/site/index.html
 
 setup: $(VENV)/.test
 

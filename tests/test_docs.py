@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,14 @@ def test_every_link_leads_to_a_file_and_its_heading(page: Path) -> None:
         file = page.parent / name if name else page
         assert file.exists(), link
         assert not anchor or anchor in anchors(file), link
+
+
+def test_the_site_is_built_of_every_page_and_of_docstrings_that_render(tmp_path: Path) -> None:
+    quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(build, cwd=ROOT, env=quiet, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "fuse.FuseReport.difference64" in (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
 
 
 def test_the_readme_is_short() -> None:
