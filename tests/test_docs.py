@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import os
 import re
 import subprocess
@@ -17,6 +19,7 @@ from ghostlab.strategies.registry import knobs
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 INDEX = (ROOT / "docs" / "strategies" / "index.md").read_text(encoding="utf-8")
+API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 CELLS = [[cell.strip() for cell in row.split("|")] for row in INDEX.splitlines() if row.startswith("| [`")]
 ROWS = {row[1].split("`")[1]: row for row in CELLS}
 
@@ -45,6 +48,14 @@ def test_the_site_is_built_of_every_page_and_of_docstrings_that_render(tmp_path:
     done = subprocess.run(build, cwd=ROOT, env=quiet, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "fuse.FuseReport.difference64" in (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", re.findall(r"^::: (ghostlab\.[\w.]+)$", API, re.MULTILINE))
+def test_the_example_of_what_is_public_runs(name: str) -> None:
+    module, _, last = name.rpartition(".")
+    found = getattr(importlib.import_module(module), last, None) or importlib.import_module(name)
+    for test in doctest.DocTestFinder(recurse=False).find(found, name, globs={}):
+        assert doctest.DocTestRunner().run(test).failed == 0
 
 
 def test_the_readme_is_short() -> None:

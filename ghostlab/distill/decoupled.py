@@ -31,6 +31,12 @@ def dkd(
 
     The default weights are those of the authors for ImageNet with tau 1; for CIFAR-100 they take 1, 8 and tau 4.
     See ``dkd_parts`` for shapes, formula and source.
+
+        >>> import torch
+        >>> from ghostlab.distill import dkd
+        >>> logits = torch.tensor([[2.0, 0.0, 1.0]])
+        >>> dkd(logits, logits, torch.tensor([0]))
+        tensor(0.)
     """
     parts = dkd_parts(student, teacher, target, tau=tau)
     return target_weight * parts.target + others_weight * parts.others

@@ -27,6 +27,12 @@ def feature_parts(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> list[
     1, and ``|s - t|^2 = 2 - 2 cos(s, t)`` is the loss, mean over places and images.
     Romero et al., "FitNets", https://arxiv.org/abs/1412.6550, with the normalisation of Zagoruyko and Komodakis,
     https://arxiv.org/abs/1612.03928, which makes the loss independent of the scale of a teacher's features.
+
+        >>> import torch
+        >>> from ghostlab.distill.features import feature_parts
+        >>> maps = torch.rand(2, 8, 4, 4)
+        >>> [part.item() for part in feature_parts([maps], [-maps])]
+        [4.0]
     """
     return [_distance(s.float(), t.float()) for s, t in zip(student, teacher, strict=True)]
 

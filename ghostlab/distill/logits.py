@@ -14,6 +14,11 @@ def soft(student: Tensor, teacher: Tensor, target: Tensor | None = None, *, tau:
     ``student`` and ``teacher`` are logits (B, classes) of any floating-point type; ``target`` is not looked at. The
     factor ``tau^2`` keeps the size of the gradients when ``tau`` changes: Hinton et al.,
     https://arxiv.org/abs/1503.02531, section 2.
+
+        >>> import torch
+        >>> from ghostlab.distill import soft
+        >>> soft(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 0.0]]), tau=2.0)
+        tensor(0.)
     """
     log_student = F.log_softmax(student.float() / tau, dim=1)
     log_teacher = F.log_softmax(teacher.float() / tau, dim=1)
@@ -25,5 +30,10 @@ def hard(student: Tensor, teacher: Tensor, target: Tensor | None = None) -> Tens
 
     ``student`` and ``teacher`` are logits (B, classes) of any floating-point type; ``target`` is not looked at: the
     teacher's choice for a mixed image is its target. Touvron et al., DeiT, https://arxiv.org/abs/2012.12877, section 4.
+
+        >>> import torch
+        >>> from ghostlab.distill import hard
+        >>> hard(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 5.0]]))
+        tensor(0.6931)
     """
     return F.cross_entropy(student.float(), teacher.argmax(1))

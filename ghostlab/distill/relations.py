@@ -29,6 +29,12 @@ def dist(
     """``inter_weight * inter + intra_weight * intra`` (the paper's beta and gamma); a float32 scalar.
 
     See ``dist_parts`` for shapes, formula and source; ``target`` is not looked at.
+
+        >>> import torch
+        >>> from ghostlab.distill import dist
+        >>> logits = torch.tensor([[2.0, 0.0, 1.0], [0.0, 1.0, 3.0]])
+        >>> dist(logits, 3 * logits).item() < dist(logits, -logits).item()
+        True
     """
     parts = dist_parts(student, teacher, tau=tau)
     return inter_weight * parts.inter + intra_weight * parts.intra

@@ -73,6 +73,11 @@ def create_model(
     batch norms, so that it takes the state dict of a fused one; "training" is the layout that it is trained in.
     Raises ``UsageError`` for an unknown name and for an option or a value that the model does not take, ``RunError``
     when weights cannot be fetched and when a model has nothing to fold.
+
+        >>> import ghostlab, torch
+        >>> model = ghostlab.create_model("ghostnetv2", num_classes=10, width=0.35).eval()
+        >>> model(torch.zeros(1, 3, 64, 64)).shape
+        torch.Size([1, 10])
     """
     if layout not in LAYOUTS:
         raise UsageError(f"layout={layout}: {unknown('layout', str(layout), LAYOUTS)}")

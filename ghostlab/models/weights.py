@@ -27,6 +27,13 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor]) ->
     without, or fused, whatever it had before. When only the number of classes differs the head is initialised again,
     and a warning says so. Raises ``RunError`` listing the keys that do not fit, ``UsageError`` for a missing file; the
     model is then what it was.
+
+        >>> import ghostlab
+        >>> trained = ghostlab.reparameterize(ghostlab.create_model("ghostnetv2", num_classes=10, width=0.1))
+        >>> fused = ghostlab.fuse(trained)[0].state_dict()
+        >>> model = ghostlab.load_weights(ghostlab.create_model("ghostnetv2", num_classes=10, width=0.1), fused)
+        >>> sum(type(module).__name__ == "BatchNorm2d" for module in model.modules())
+        0
     """
     if isinstance(source, Mapping):
         name, weights = "the state dict", state_dict_in(source, "the state dict")

@@ -72,6 +72,11 @@ def fuse(model: nn.Module, example_input: Tensor | None = None) -> tuple[nn.Modu
     Raises ``NothingToFoldError``, and ``RunError`` when the outputs of the two differ on random images, with the
     model's own values or with random batch-norm weights and statistics: by more than ``TOLERANCE64`` in float64, or in
     float32 by more than ``TOLERANCE32`` and ten times what rounding to float32 does to the model itself.
+
+        >>> import timm, ghostlab
+        >>> fused, report = ghostlab.fuse(ghostlab.reparameterize(timm.create_model("test_resnet"), branches=3))
+        >>> report.grown, report.branches, report.left, report.difference64 < 1e-9
+        (15, 45, (), True)
     """
     model = uncompiled(model)
     images = default_input(model) if example_input is None else example_input

@@ -55,6 +55,11 @@ def reparameterize(
 
     Raises ``UsageError`` for ``branches`` below 1, for another ``init``, ``online`` or ``norm``, when no pair is
     eligible, and when the norm of one to preserve has no weight; the model is then what it was.
+
+        >>> import timm, torch, ghostlab
+        >>> model = ghostlab.reparameterize(timm.create_model("test_resnet"), branches=3)
+        >>> sum(type(module).__name__ == "MultiBranchConv" for module in model.modules())
+        15
     """
     if not isinstance(branches, int) or branches < 1:
         raise UsageError(f"branches={branches}: must be a whole number of at least 1")

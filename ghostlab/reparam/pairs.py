@@ -50,6 +50,13 @@ def find_pairs(model: nn.Module, example_input: Tensor | None = None) -> list[Pa
     The model runs once in evaluation mode on ``example_input`` (B, C, H, W), by default blank images of the size in
     its ``pretrained_cfg`` or ``default_cfg``. Names and the order of definition play no part. Inside a
     ``MultiBranchConv`` nothing is searched. Raises ``UsageError`` when the input does not fit the model.
+
+        >>> import torch
+        >>> from torch import nn
+        >>> from ghostlab.reparam import find_pairs
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3))
+        >>> find_pairs(net, torch.zeros(1, 3, 8, 8))
+        [Pair(conv='0', norm='1')]
     """
     return list(survey(model, example_input).pairs)
 

@@ -30,6 +30,11 @@ def compose(overrides: Sequence[str] = (), folders: Sequence[str] | None = None)
 
     ``folders`` are searched besides ``conf/``, as in ``hydra.searchpath``; None: those of the running application.
     Raises Hydra's own errors for what cannot be composed and ``UsageError`` for strategies that cannot be joined.
+
+        >>> from ghostlab.runs import compose
+        >>> cfg = compose(["strategy=kd+reparam", "model=ghostnetv2", "strategy.kd.alpha=0.7"])
+        >>> list(cfg.strategy), cfg.strategy.kd.alpha
+        (['kd', 'reparam'], 0.7)
     """
     register()
     register_plugins(overrides)

@@ -89,6 +89,11 @@ def holm(p: ArrayLike, family: int | None = None) -> Array:
 
     Holm (1979), A simple sequentially rejective multiple test procedure: the chance of one false claim or more in the
     whole family stays below the level, however the comparisons depend on each other. Those not given count as p = 1.
+
+        >>> import numpy as np
+        >>> from ghostlab.statistics.paired import holm
+        >>> holm(np.array([0.01, 0.04, 0.03])).round(2).tolist()
+        [0.03, 0.06, 0.06]
     """
     p = np.asarray(p, float)
     order = np.argsort(p, axis=-1)
@@ -124,5 +129,10 @@ def more_seeds(mean: float, sd: float, seeds: int, level: float) -> int | None:
 
 
 def least_effect(seeds: int, family: int) -> float:
-    """The smallest difference, in its own standard deviations over ``seeds`` >= 2, whose p survives the correction."""
+    """The smallest difference, in its own standard deviations over ``seeds`` >= 2, whose p survives the correction.
+
+    >>> from ghostlab.statistics.paired import least_effect
+    >>> round(least_effect(6, 3), 1)
+    1.4
+    """
     return float(stats.t.isf(LEVEL / 2 / family, seeds - 1) / np.sqrt(seeds))
