@@ -13,11 +13,13 @@ from pytest import param
 
 from ghostlab.runs import compose
 from ghostlab.testing.processes import killed_at, start
+from ghostlab.testing.runs import SmallRuns
 from ghostlab.training.run import run
 
 JOB = [
     *("strategy=ema+cosine+mixup+droppath+randaugment+erasing", "model=timm", "model.name=test_efficientnet"),
-    *("data.image_size=16", "data.val_fraction=0.5", "trainer.max_epochs=3", "trainer.accelerator=cpu"),
+    *("data=imagefolder", "data.image_size=16", "data.batch_size=10", "data.decoded=null", "data.workers=0"),
+    *("trainer.max_epochs=3", "trainer.accelerator=cpu"),
 ]
 
 
@@ -41,9 +43,14 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+def job(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return [*JOB, f"data.root={SmallRuns(tmp_path_factory.mktemp('few')).images}"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(job: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
     folder = tmp_path_factory.mktemp("whole")
-    run(compose([*JOB, f"outputs={folder}"]))
+    run(compose([*job, f"outputs={folder}"]))
     return weights(folder)
 
 
@@ -55,13 +62,14 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.T
     ],
 )
 def test_a_killed_run_ends_with_the_same_weights(
+    job: list[str],
     uninterrupted: dict[str, torch.Tensor],
     tmp_path: Path,
     kill: Callable[[Sequence[str], Path], None],
     workers: int,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    job = [*JOB, f"data.workers={workers}", f"outputs={tmp_path / 'runs'}"]
+    job = [*job, f"data.workers={workers}", f"outputs={tmp_path / 'runs'}"]
     kill(job, tmp_path / "printed.txt")
     assert not list(tmp_path.rglob("result.json"))
     resumable = bool(list(tmp_path.rglob("last.ckpt")))
