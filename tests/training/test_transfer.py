@@ -25,7 +25,7 @@ from ghostlab.training.run import run
 from ghostlab.training.transfer import some_images, start
 
 SMALL = [
-    *("model=ghostnetv1", "model.width=0.1", "data.image_size=16", "data.workers=0"),
+    *("model=timm", "model.name=test_efficientnet", "data.image_size=16", "data.workers=0"),
     *("trainer.accelerator=cpu", "trainer.max_epochs=1"),
 ]
 FOLDER = ["data=imagefolder", "data.root=images", "data.crop=none", "data.batch_size=8", "data.stem_stride=1"]
@@ -47,7 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         for name, strategy in (("plain", "ema"), ("grown", "reparam")):
-            cfg = compose([*SMALL, f"strategy={strategy}", "data.batch_size=256"])
+            cfg = compose([*SMALL, f"strategy={strategy}", "data.batch_size=64", "data.val_fraction=0.8"])
             run(cfg)
             shutil.copytree(parse(cfg).folder, root / name)
     return root
