@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ghostlab.runs import compose
 from ghostlab.strategies import mixup as mixup_file
 from ghostlab.strategies import randaugment as randaugment_file
 from ghostlab.strategies.droppath import drop_path_rates
+from ghostlab.testing.runs import SmallRuns
 from ghostlab.training import rehearsal
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.classifier import Classifier
@@ -26,15 +28,29 @@ from ghostlab.training.run import run
 SIZES = [16, 16, 20, 24]
 JOB = [
     *("model=efficientnet_b0", "model.name=test_efficientnet", "model.drop_rate=0.3", "model.drop_path_rate=0.2"),
-    *("data.image_size=24", "data.test_size=20", "data.batch_size=256", "trainer.accelerator=cpu"),
+    *("data=imagefolder", "data.image_size=24", "data.test_size=20", "data.batch_size=16", "data.decoded=null"),
+    *("data.mean=[0.3,0.3,0.3]", "data.std=[0.3,0.3,0.3]", "trainer.accelerator=cpu"),
     *("trainer.max_epochs=4", "strategy=progressive+randaugment+mixup+ema"),
     *("strategy.progressive.stages=3", "strategy.progressive.epochs=[2,1,1]", "strategy.progressive.size=16"),
     *("strategy.progressive.droppath=0", "strategy.randaugment.magnitude=25", "strategy.mixup.alpha=0.4"),
 ]
 
 
-def train(*more: str) -> dict[str, Any]:
-    return run(compose([*JOB, *more]))
+STEPS = 5
+"""Of an epoch of 80 images."""
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return SmallRuns(tmp_path_factory.mktemp("small")).images
+
+
+Train = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def train(images: Path) -> Train:
+    return lambda *more: run(compose([*JOB, f"data.root={images}", *more]))
 
 
 def last_checkpoint(outputs: Path) -> dict[str, Any]:
@@ -43,7 +59,7 @@ def last_checkpoint(outputs: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where a run that nothing happened to is kept."""
     outputs = tmp_path_factory.mktemp("whole")
     train("data.workers=0", f"outputs={outputs}")
@@ -79,7 +95,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     def noted(self: Classifier, batch: Batch, index: int) -> Tensor:
         alphas.clear()
         loss = original(self, batch, index)
-        pixels = (batch.images * 0.3235 + 0.3055) * 255
+        pixels = (batch.images * 0.3 + 0.3) * 255
         found.append(
             {
                 "epoch": self.current_epoch,
@@ -114,13 +130,13 @@ def validated(monkeypatch: pytest.MonkeyPatch) -> set[int]:
 
 @pytest.mark.parametrize("workers", [param(0, id="main-process"), param(2, id="persistent-workers")])
 def test_every_sample_has_the_size_and_the_strength_of_its_stage(
-    seen: list[dict[str, Any]], validated: set[int], workers: int
+    train: Train, seen: list[dict[str, Any]], validated: set[int], workers: int
 ) -> None:
     train(f"data.workers={workers}")
     assert validated == {20}
     trial, *steps = seen
     assert (trial["size"], trial["dropout"]) == ((24, 24), 0.3)
-    assert len(steps) == 4 * 5
+    assert len(steps) == 4 * STEPS
     full = max(step["deepest"] for step in steps)
     for step in steps:
         stage = [0, 0, 1, 2][step["epoch"]]
@@ -139,7 +155,9 @@ def test_a_row_has_its_stage(whole: Path) -> None:
     assert [float(row["mixup.alpha"]) for row in rows] == [0, 0, 0.2, 0.4]
 
 
-def test_a_run_killed_within_a_stage_ends_with_the_same_weights(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_killed_within_a_stage_ends_with_the_same_weights(
+    train: Train, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original = Checkpoints.on_train_epoch_end
 
     def killed(self: Checkpoints, trainer: Any, pl_module: Any) -> None:
@@ -155,13 +173,17 @@ def test_a_run_killed_within_a_stage_ends_with_the_same_weights(whole: Path, mon
     check_same_weights(whole, Path("outputs"))
 
 
-def test_the_trial_of_the_last_stage_changes_nothing(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_trial_of_the_last_stage_changes_nothing(
+    train: Train, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rehearsal.Rehearsal, "on_train_start", lambda *given: None)
     train("data.workers=0")
     check_same_weights(whole, Path("outputs"))
 
 
-def test_too_little_memory_for_the_last_stage_is_said_before_the_first_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_for_the_last_stage_is_said_before_the_first_epoch(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def too_large(self: Classifier, batch: Batch, index: int) -> Tensor:
         if batch.images.shape[-1] == 24:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -173,9 +195,10 @@ def test_too_little_memory_for_the_last_stage_is_said_before_the_first_epoch(mon
     assert not list(Path("outputs").rglob("metrics.csv"))
 
 
-def test_a_run_without_stages_tries_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_without_stages_tries_nothing(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal.Rehearsal, "_step", lambda *given: pytest.fail("tried"))
-    assert run(compose([*JOB[:8], "trainer.max_epochs=1", "strategy=mixup"]))["status"] == "finished"
+    job = [*JOB[: JOB.index("trainer.max_epochs=4")], f"data.root={images}", "data.workers=0"]
+    assert run(compose([*job, "trainer.max_epochs=1", "strategy=mixup"]))["status"] == "finished"
 
 
 def test_more_stages_than_epochs_are_refused_before_there_is_a_folder() -> None:
@@ -184,13 +207,13 @@ def test_more_stages_than_epochs_are_refused_before_there_is_a_folder() -> None:
     assert not Path("outputs").exists()
 
 
-def test_compiling_is_bounded_by_the_number_of_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiling_is_bounded_by_the_number_of_stages(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch._dynamo.testing import CompileCounter
 
     torch._dynamo.reset()
     counter, compile_ = CompileCounter(), torch.compile
     monkeypatch.setattr(torch, "compile", lambda model: compile_(model, backend=counter))
     with torch._dynamo.config.patch(recompile_limit=2):  # monkeypatch would hide it afterwards
-        train("data.workers=0", "trainer.compile=true")
+        train("data.workers=0", "trainer.compile=true", "model.name=test_resnet")
         assert torch._dynamo.config.recompile_limit == 2 * 3 + 2
     assert counter.frame_count == 3
