@@ -3,63 +3,27 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import pytest
-import timm
 import torch
 import torchvision
 from pytest import param
 from torch import Tensor, nn
 
 from ghostlab.reparam import MultiBranchConv, find_pairs, fuse, reparameterize
+from tests.reparam.families import BRANCHED, PLAIN, WITH_BRANCHES, Build
 from tests.reparam.nets import norms, scatter
 
-Build = Callable[[], nn.Module]
+SIZE = 32
+GROWN = [*list(PLAIN)[::2], *list(WITH_BRANCHES)[::2]]
 
 
-def of_timm(name: str) -> Build:
-    return lambda: timm.create_model(name, num_classes=4)
-
-
-def images_for(model: nn.Module, count: int) -> Tensor:
-    """Random images as small as the model takes: timm's attention of GhostNet V2 and V3 halves a map of one pixel."""
-    size = 64 if isinstance(model, timm.models.ghostnet.GhostNet) else 32
-    return torch.randn(count, 3, size, size)
-
-
-FAMILIES = [
-    param(of_timm("mobilenetv1_100"), id="mobilenetv1"),
-    param(of_timm("mobilenetv2_100"), id="mobilenetv2"),
-    param(of_timm("mobilenetv3_small_100"), id="mobilenetv3"),
-    param(of_timm("mobilenetv4_conv_small"), id="mobilenetv4"),
-    param(of_timm("efficientnet_b0"), id="efficientnet"),
-    param(of_timm("tf_efficientnetv2_b0"), id="efficientnetv2 with TF padding"),
-    param(of_timm("resnet18"), id="resnet"),
-    param(of_timm("regnety_002"), id="regnety"),
-    param(of_timm("ghostnet_100"), id="ghostnet"),
-    param(of_timm("ghostnetv2_100"), id="ghostnetv2"),
-    param(lambda: torchvision.models.efficientnet_b0(num_classes=4), id="torchvision efficientnet"),
-    param(lambda: torchvision.models.shufflenet_v2_x0_5(num_classes=4), id="torchvision shufflenet"),
-]
-WITH_BRANCHES = [
-    param(of_timm("mobileone_s0"), id="mobileone"),
-    param(of_timm("repvgg_a0"), id="repvgg"),
-    param(of_timm("repghostnet_050"), id="repghost"),
-    param(of_timm("repvit_m0_9"), id="repvit"),
-    param(of_timm("fastvit_t8"), id="fastvit"),
-]
-"""Families that have branches already: their convolutions grow too, and their blocks collapse by their own method."""
-GHOSTNETV3 = param(of_timm("ghostnetv3_050"), id="ghostnetv3")
-"""Another one, of 300 convolutions."""
-
-
-@pytest.mark.parametrize("build", [*FAMILIES, *WITH_BRANCHES])
-def test_a_family_grows_learns_and_fuses(build: Build) -> None:
-    model = build()
-    images = images_for(model, 4)
+@pytest.mark.parametrize("family", [*PLAIN, *WITH_BRANCHES])
+def test_a_family_grows_learns_and_fuses(family: str) -> None:
+    plain = family in PLAIN
+    model = (PLAIN | WITH_BRANCHES)[family]()
+    images = torch.randn(4, 3, SIZE, SIZE)
     before, pairs = norms(model), len(find_pairs(model, images))
-    plain = not any(build in case.values for case in WITH_BRANCHES)
     assert pairs == before if plain else 0 < pairs < before
     reparameterize(model, branches=2, example_input=images)
     assert sum(isinstance(module, MultiBranchConv) for module in model.modules()) == pairs
@@ -90,20 +54,20 @@ def take_a_step(model: nn.Module, images: Tensor) -> None:
         model(images)  # statistics of these images: those of one step leave outputs that do not fit float32
 
 
-@pytest.mark.parametrize("build", [*FAMILIES[::2], *WITH_BRANCHES[::2]])
-def test_a_family_grows_without_changing_what_it_computes(build: Build) -> None:
-    model = scatter(build()).double()
-    images = images_for(model, 2).double()
+@pytest.mark.parametrize("family", GROWN)
+def test_a_family_grows_without_changing_what_it_computes(family: str) -> None:
+    model = scatter((PLAIN | WITH_BRANCHES)[family]()).double()
+    images = torch.randn(2, 3, SIZE, SIZE).double()
     grown = reparameterize(copy.deepcopy(model), branches=2, example_input=images, init="preserve")
     with torch.no_grad():
         expected = model.eval()(images)
         torch.testing.assert_close(grown.eval()(images), expected, rtol=0, atol=1e-12 * expected.abs().max().item())
 
 
-@pytest.mark.parametrize("build", [GHOSTNETV3, *WITH_BRANCHES])
+@pytest.mark.parametrize("build", [param(build, id=name) for name, build in BRANCHED.items()])
 def test_blocks_with_branches_of_their_own_collapse(build: Build) -> None:
     model = scatter(build())
-    images = images_for(model, 2)
+    images = torch.randn(2, 3, SIZE, SIZE)
     fused, report = fuse(model, images)
     assert (norms(fused), report.left, report.grown) == (0, (), 0)
     assert report.blocks > 0
