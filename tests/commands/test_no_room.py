@@ -13,6 +13,7 @@ from pytest import param
 
 from ghostlab.distill.cache import AnswerCache, Header
 from ghostlab.errors import WriteError
+from ghostlab.testing.runs import SmallRuns
 from tests.conftest import Command
 from tests.disks import Disk, disk
 from tests.reports.runs import write_run
@@ -21,14 +22,15 @@ from tests.training_runs import trained_run
 __all__ = ["disk"]
 
 QUICK = [
-    *("model=timm", "model.name=test_resnet", "data.image_size=32", "data.val_fraction=0.8"),
-    *("trainer.accelerator=cpu", "trainer.max_epochs=1"),
+    *("model=timm", "model.name=test_resnet", "data=imagefolder", "data.image_size=16", "data.batch_size=16"),
+    *("data.workers=0", "data.decoded=null", "trainer.accelerator=cpu", "trainer.max_epochs=1"),
 ]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained_run(tmp_path_factory.mktemp("outputs"), QUICK)
+    few = SmallRuns(tmp_path_factory.mktemp("few")).images
+    return trained_run(tmp_path_factory.mktemp("outputs"), [*QUICK, f"data.root={few}"])
 
 
 @pytest.fixture
