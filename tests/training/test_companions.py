@@ -15,7 +15,7 @@ from ghostlab.training.classifier import Classifier
 from ghostlab.training.run import run
 
 QUICK = [
-    *("model=timm", "model.name=test_resnet", "data.image_size=16", "data.val_fraction=0.8", "data.workers=0"),
+    *("model=timm", "model.name=test_resnet", "data.image_size=8", "data.val_fraction=0.8", "data.workers=0"),
     *("trainer.accelerator=cpu", "strategy=kd+ema+cosine"),
 ]
 FEATURE = ["strategy.kd.kind=feature", "strategy.kd.teacher=t.pth", "strategy.kd.teacher_model=test_efficientnet"]

@@ -32,7 +32,7 @@ from ghostlab.training.run import run
 from tests.conftest import ROOT, Command
 
 QUICK = (
-    *("model=timm", "model.name=test_resnet", "data.image_size=16", "data.val_fraction=0.9", "data.workers=0"),
+    *("model=timm", "model.name=test_resnet", "data.image_size=8", "data.val_fraction=0.9", "data.workers=0"),
     *("trainer.max_epochs=1", "trainer.accelerator=cpu"),
 )
 TRAINER = settings.parse(compose(QUICK)).trainer

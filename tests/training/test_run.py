@@ -20,7 +20,7 @@ from ghostlab.training import build
 from ghostlab.training.run import run
 
 QUICK = [
-    *("data.image_size=16", "data.val_fraction=0.8", "data.workers=0", "trainer.accelerator=cpu"),
+    *("data.image_size=8", "data.val_fraction=0.8", "data.workers=0", "trainer.accelerator=cpu"),
     *("trainer.max_epochs=2", "model=timm", "model.name=test_efficientnet"),
 ]
 STEPS = 5
