@@ -21,7 +21,8 @@ __all__ = ["BRANCHED", "PLAIN", "WITH_BRANCHES", "Build", "repvit"]
 Build = Callable[[], nn.Module]
 CLASSES = 4
 GHOST_ROWS = [[[3, 16, 16, 0, 1]], [[3, 48, 24, 0, 2]], [[5, 72, 24, 0.25, 1]]]
-"""One block without and one with a stride, one with attention in versions 2 and 3: kernel, expanded channels, channels, squeeze ratio, stride."""
+"""Kernel, expanded channels, channels, squeeze ratio and stride of a block of each kind; versions 2 and 3 differ from
+version 1 in the third."""
 
 
 def scaled(name: str, depth: float) -> nn.Module:

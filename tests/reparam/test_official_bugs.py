@@ -9,7 +9,6 @@ import copy
 from collections.abc import Callable
 
 import pytest
-import timm
 import torch
 from pytest import param
 from torch import Tensor, nn
@@ -19,13 +18,16 @@ from ghostlab.errors import RunError
 from ghostlab.models import ghostnet
 from ghostlab.models.ghostnet import BlockRow
 from ghostlab.reparam import MultiBranchConv
+from tests.reparam.families import BRANCHED
 from tests.reparam.nets import norms, scatter
 
 SIZE = 64
+NARROW = {"num_classes": 7, "width": 0.2, "depth": 0.1}
+"""Of each run of blocks one: all that are left fold, and the last is on a map of two pixels."""
 
 
-def ghostnetv3(width: float = 0.2, **options: object) -> nn.Module:
-    return scatter(ghostlab.create_model("ghostnetv3", num_classes=7, width=width, **options))
+def ghostnetv3(**options: object) -> nn.Module:
+    return scatter(ghostlab.create_model("ghostnetv3", **{**NARROW, **options}))
 
 
 def assert_fuses(model: nn.Module) -> nn.Module:
@@ -49,7 +51,7 @@ def identities(model: nn.Module, which: str) -> list[str]:
 @pytest.mark.parametrize("width", [0.1, 0.15, 0.35])
 def test_identity_of_a_dense_primary_convolution(width: float) -> None:
     """There, its kernel has the shape of the cheap convolution: fusing succeeds, and the fused model crashes."""
-    model = ghostnetv3(width)
+    model = ghostnetv3(width=width)
     sites = identities(model, "primary_conv")
     assert sites
     fused = assert_fuses(model)
@@ -62,7 +64,7 @@ def test_a_table_with_twice_as_many_expanded_channels(monkeypatch: pytest.Monkey
     """``exp = 2 * in`` gives any width such an identity."""
     table = ((BlockRow(3, 16, 16, False, 1),), (BlockRow(3, 32, 24, False, 2),), (BlockRow(5, 48, 40, True, 2),))
     monkeypatch.setattr(ghostnet, "STAGES", table)
-    model = ghostnetv3(1.0)
+    model = ghostnetv3(width=1.0, depth=1.0)
     assert len(identities(model, "ghost1.primary_conv")) == 2
     assert_fuses(model)
 
@@ -114,15 +116,13 @@ def test_every_parameter_can_be_trained_after_fusing() -> None:
 def test_a_deployed_model_is_built_directly() -> None:
     """There, the flag for it builds another layout, which the weights of a fused model do not fit."""
     fused, _ = ghostlab.fuse(ghostnetv3(), torch.randn(1, 3, SIZE, SIZE))
-    model = ghostlab.create_model("ghostnetv3", num_classes=7, width=0.2, layout="deployed")
+    model = ghostlab.create_model("ghostnetv3", **NARROW, layout="deployed")
     model.load_state_dict(fused.state_dict(), strict=True)
     images = torch.randn(2, 3, SIZE, SIZE)
     assert torch.equal(model.eval()(images), fused(images))
 
 
-@pytest.mark.parametrize(
-    "build", [param(ghostnetv3, id="own"), param(lambda: timm.create_model("ghostnetv3_050"), id="timm")]
-)
+@pytest.mark.parametrize("build", [param(ghostnetv3, id="own"), param(BRANCHED["ghostnetv3"], id="timm")])
 def test_nothing_is_left_over(build: Callable[[], nn.Module]) -> None:
     """There, identity kernels stay as plain tensors, which ``.to()`` does not reach, and 54 batch norms stay too."""
     fused, report = ghostlab.fuse(build(), torch.randn(1, 3, SIZE, SIZE))
