@@ -16,7 +16,7 @@ from tests.conftest import Command, run_in
 from tests.training_runs import trained_run
 
 QUICK = [
-    *("data.image_size=16", "data.val_fraction=0.8", "model.width=0.1"),
+    *("data.image_size=8", "data.val_fraction=0.2", "data.batch_size=256", "model.width=0.1"),
     *("trainer.accelerator=cpu", "trainer.max_epochs=1"),
 ]
 
@@ -44,7 +44,7 @@ def test_a_run_is_fused_with_proof_and_the_accuracy_it_was_reported_with(printed
     assert described["after"] == {"params": result["params_deploy"], "macs": result["macs_deploy"]}
     assert described["before"]["params"] == result["params_train"]
     assert described["folded"]["difference64"] < 1e-9
-    assert described["preprocessing"]["input_size"] == [3, 16, 16]
+    assert described["preprocessing"]["input_size"] == [3, 8, 8]
     assert described["class_names"] == [str(digit) for digit in range(10)]
 
 
@@ -53,7 +53,7 @@ def test_the_fused_file_opens_again_and_answers_the_same(printed: str, trained: 
     model = ghostlab.create_model(**described["model"], num_classes=described["num_classes"])
     fused = ghostlab.load_weights(model, trained / "fused.safetensors").eval()
     assert not [name for name, _ in fused.named_modules() if name.endswith("running_mean")]
-    images = torch.randn(4, 3, 16, 16)
+    images = torch.randn(4, 3, 8, 8)
     original, _ = open_run(trained)
     torch.testing.assert_close(fused(images), original(images), rtol=1e-4, atol=1e-4)
 
