@@ -20,7 +20,7 @@ from ghostlab.models.options import given
 from ghostlab.models.scaling import ALPHA, BETA, GAMMA, Factors, compound, official, round_resolution
 from ghostlab.models.stages import NetworkStage, stages
 from ghostlab.runs import compose
-from ghostlab.runs.identity import model_overrides, plain
+from ghostlab.runs.identity import named_overrides, plain
 from ghostlab.shell import command
 
 __all__ = ["Scaled", "chosen_factors", "scaled", "show"]
@@ -81,7 +81,7 @@ def scaled(cfg: DictConfig, factors: Factors = NONE, multiple: int = 1) -> Scale
 def show(name: str, factors: Factors, multiple: int, overrides: Sequence[str]) -> None:
     """Print the model as it is and scaled, stage by stage, and the command line that trains the scaled one."""
     data = [] if any(text.startswith("data=") for text in overrides) else ["data=imagenet"]
-    chosen = [*model_overrides(name), *data, *overrides]
+    chosen = [*named_overrides("model", name), *data, *overrides]
     cfg = compose(chosen)
     before, after = scaled(cfg, multiple=1), scaled(cfg, factors, multiple)
     print(f"{name}: " + ", ".join(f"{key} x{value:.5g}" for key, value in factors._asdict().items()))

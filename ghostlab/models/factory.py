@@ -14,10 +14,12 @@ from torch import nn
 
 from ghostlab.errors import RunError, UsageError, nearest, unknown
 from ghostlab.models import any_network, fused_mbconv, registration
+from ghostlab.models.custom import custom_model
 from ghostlab.models.ghostnet import GhostNet
 from ghostlab.models.options import check
 from ghostlab.models.scalable import SCALABLE
 from ghostlab.models.weights import load_weights
+from ghostlab.modules import is_function
 from ghostlab.reparam import deployed, fuse
 
 __all__ = ["ANY", "OWN", "create_model"]
@@ -64,7 +66,8 @@ def create_model(
     layout: str = "training",
     **options: Any,
 ) -> nn.Module:
-    """The model of that name: "ghostnetv1", "ghostnetv2", "ghostnetv3", one of ``ALIASES``, or any name of timm.
+    """The model of that name: "ghostnetv1", "ghostnetv2", "ghostnetv3", one of ``ALIASES``, or any name of timm; with a
+    colon, as in "my_project.nets:tiny", what that function makes.
 
     ``width`` and ``depth`` multiply the channels and the blocks of the named model; GhostNets and the models of
     ``SCALABLE`` take them. Other options (``drop_rate``, ``gate_upsample``, ...) go to the model unless they are None.
@@ -94,6 +97,10 @@ def _in_training_layout(
     checked = {key: options[key] for key in CHECKED if key in options}
     check(pretrained=pretrained, num_classes=num_classes, in_chans=in_chans, stem_stride=stem_stride, **checked)
     options |= {"num_classes": num_classes, "in_chans": in_chans}
+    if is_function(name):
+        if pretrained:
+            raise UsageError(f"pretrained=True: model '{name}' is your own; name a run folder or a checkpoint")
+        return _create(name, options, lambda: custom_model(name, options))
     if name in OWN:
         model = _build(name, f"ghostlab_{name}", {**options, "stem_stride": stem_stride})
         return _load_published(model, name, options) if pretrained else model

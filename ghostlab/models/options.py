@@ -29,8 +29,8 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
 WEIGHTS = ("pretrained", "checkpoint_path")
 """Options of a model that give it weights; the second is one of timm's."""
 
-NOT_OPTIONS = ("native",)
-"""What a configuration says about a model besides: the image sizes it was designed for."""
+NOT_OPTIONS = ("native", "factory")
+"""What a configuration says about a model besides: the image sizes it was designed for, and its name once more."""
 
 
 def given(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,10 +10,12 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from ghostlab.errors import RunError
 from ghostlab.models import create_model
 from ghostlab.models.factory import ANY, OWN
 from ghostlab.models.options import given
 from ghostlab.models.scalable import RESNETS
+from ghostlab.modules import is_function
 from ghostlab.training.pretrained import start_from
 
 __all__ = ["Target", "largest_difference", "open_saved", "save", "target_of"]
@@ -43,9 +45,13 @@ class Target(NamedTuple):
 
 
 def target_of(run: Path, config: Mapping[str, Any], images: Tensor) -> Target:
-    """The network of ``run`` with its weights; branches are merged on ``images`` (B, 3, H, W). Raises as ``start_from``
-    does."""
+    """The network of ``run`` with its weights; branches are merged on ``images`` (B, 3, H, W).
+
+    Raises ``RunError`` for a network that a function of the user's makes, and as ``start_from`` does.
+    """
     node = given(config["model"])
+    if is_function(node["name"]):
+        raise RunError(f"model '{node['name']}': timm cannot open a network of your own; export the run instead")
     options = {**node, "name": PLAIN.get(node["name"], node["name"]), "pretrained": False}
     model = _build(options, config["data"]["num_classes"])
     start_from(model, run, options, images=lambda: images)

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.errors import GhostlabError
 from ghostlab.runs.compose import compose
-from ghostlab.runs.identity import model_overrides, values
+from ghostlab.runs.identity import named_overrides, values
 from ghostlab.strategies.registry import canonical_name
 
 __all__ = ["OF_STRATEGIES", "common_overrides", "row_overrides", "strategy_of"]
@@ -32,8 +32,8 @@ def strategy_of(config: Mapping[str, Any]) -> str:
 def common_overrides(config: dict[str, Any]) -> list[str]:
     """What the command line says of data, model and training, but for the strategies."""
     optimizer = config.get("optimizer", {}).get("name", DEFAULT_OPTIMIZER)
-    named = [f"data={config['data']['name']}", *model_overrides(config["model"]["name"])]
-    named += [f"optimizer={optimizer}"] if optimizer != DEFAULT_OPTIMIZER else []
+    named = [f"data={config['data']['name']}", *named_overrides("model", config["model"]["name"])]
+    named += named_overrides("optimizer", optimizer) if optimizer != DEFAULT_OPTIMIZER else []
     rest = _changes(config, (*named, "strategy=baseline"), strategies=False)
     outputs = config.get("outputs", "outputs")
     return [*named, *rest, *([] if outputs == "outputs" else [_override("outputs", outputs)])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ghostlab.modules import imported, is_function, version_of
 from ghostlab.runs.compose import CONF
 from ghostlab.runs.normal import flat, normal
 from ghostlab.strategies.registry import canonical_name, knobs, plugged
@@ -22,7 +24,7 @@ __all__ = [
     "difference",
     "identity",
     "images",
-    "model_overrides",
+    "named_overrides",
     "option_of",
     "plain",
     "plugged_in",
@@ -59,6 +61,7 @@ NOT_IDENTITY = (
     "data.num_classes",
     "data.class_names",
     "data.stem_stride",
+    "model.factory",
     "model.native.train",
     "model.native.test",
     "strategy.kd.cache_folder",
@@ -98,7 +101,7 @@ def run_folder(cfg: DictConfig) -> Path:
     """``<outputs>/<data>/<model>/<strategy>/seed<seed>``, with ``-<hash>`` where anything else is not the default."""
     data, model, strategy, optimizer = _names(cfg)
     suffix = f"-{config_hash(cfg)}" if optimizer != DEFAULT_OPTIMIZER or _changes(cfg) else ""
-    return Path(cfg.outputs) / data / model.replace("/", "_") / strategy / f"seed{cfg.seed}{suffix}"
+    return Path(cfg.outputs) / data / re.sub("[/:]", "_", model) / strategy / f"seed{cfg.seed}{suffix}"
 
 
 def difference(ours: Config, theirs: Config) -> str | None:
@@ -142,10 +145,14 @@ def values(cfg: Config) -> dict[str, Any]:
 
 
 def plugged_in(cfg: Config) -> dict[str, str]:
-    """The strategies from outside, with their plug-ins and versions: those of now or, in a run's file, of then."""
+    """The strategies and the model from outside with their versions: those of now or, in a run's file, of then."""
     if "plugged" in cfg or not isinstance(cfg, DictConfig):
         return cfg.get("plugged") or {}
-    return plugged(tuple(map(str, cfg.strategy)))
+    model = str(cfg.model.name)
+    found = plugged(tuple(map(str, cfg.strategy)))
+    if is_function(model):
+        found[model] = version_of(imported(model.partition(":")[0], f"model.factory={model}"))
+    return found
 
 
 def images(cfg: Config) -> str | None:
@@ -163,10 +170,12 @@ def images(cfg: Config) -> str | None:
     return found.digest if found else None
 
 
-def model_overrides(name: str) -> list[str]:
-    """How a command line names a model: by its file in ``conf/model``, or as one of timm's."""
-    option = _model_option(name)
-    return [f"model={option}"] if option == name else [f"model={option}", f"model.name={name}"]
+def named_overrides(group: str, name: str) -> list[str]:
+    """How a command line names a model or an optimizer: by its file in ``conf/``, a function, or timm's name."""
+    option = _option(group, name)
+    if option == "custom":
+        return [f"{group}=custom", f"{group}.factory={name}"]
+    return [f"{group}={option}"] if option == name else [f"{group}={option}", f"{group}.name={name}"]
 
 
 def _names(cfg: Config) -> tuple[str, str, str, str]:
@@ -215,9 +224,10 @@ def _defaults(cfg: Config) -> dict[str, Any]:
 @cache
 def _of_options(data: str, model: str, optimizer: str, strategies: tuple[str, ...]) -> dict[str, Any]:
     # Composed by hand, which is fifty times faster than Hydra: these options have no defaults lists.
-    nodes = {"data": data, "model": _model_option(model), "optimizer": optimizer, "trainer": "default"}
-    options = {group: option_of(group, name) for group, name in nodes.items()}
+    nodes = {"data": data, "model": _option("model", model), "optimizer": _option("optimizer", optimizer)}
+    options = {group: option_of(group, name) for group, name in {**nodes, "trainer": "default"}.items()}
     options["model"] |= {"name": model}
+    options["optimizer"] |= {"name": optimizer}
     options["strategy"] = {key: value for name in strategies for key, value in option_of("strategy", name).items()}
     try:
         found = _kept(OmegaConf.create({"outputs": "outputs", **{key: node for key, node in options.items() if node}}))
@@ -236,5 +246,7 @@ def option_of(group: str, name: str) -> dict[str, Any]:
     return OmegaConf.to_container(OmegaConf.load(file)) if file.is_file() else {}  # type: ignore[return-value]
 
 
-def _model_option(name: str) -> str:
-    return name if (CONF / "model" / f"{name}.yaml").exists() else "timm"
+def _option(group: str, name: str) -> str:
+    if is_function(name):
+        return "custom"
+    return name if (CONF / group / f"{name}.yaml").exists() else "timm"

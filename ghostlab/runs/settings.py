@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.data.config import DataConfig
 from ghostlab.errors import UsageError, unknown
+from ghostlab.modules import is_function
 from ghostlab.runs.identity import config_hash, images, plain, plugged_in, run_folder, strategy_name
 from ghostlab.runs.keys import check_keys
 from ghostlab.runs.objective import Objective
@@ -160,9 +161,17 @@ def _check_complete(cls: type[Strategy], node: DictConfig, name: str) -> None:
 
 
 def _check_given(cfg: DictConfig) -> None:
+    if "factory" in cfg.model:
+        _check_factory(cfg.model)
     for key in sorted(OmegaConf.missing_keys(cfg)):
         raise UsageError(f"{key} must be given, as in {key}=<value>")
     check_keys(cfg)
+
+
+def _check_factory(model: DictConfig) -> None:
+    if OmegaConf.is_missing(model, "factory"):
+        raise UsageError("model.factory must be given, as in model.factory=my_project.nets:tiny")
+    _require(is_function(str(model.factory)), "model.factory", model.factory, "must be <module>:<function>")
 
 
 def _require(holds: bool, key: str, value: object, allowed: str) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 
 from ghostlab.errors import UsageError
 from ghostlab.runs import compose
+from ghostlab.runs.command import common_overrides
 from ghostlab.runs.optimizer import OPTIONS, OWN, OptimizerConfig
 from ghostlab.runs.settings import parse
 from tests.conftest import Command
@@ -80,3 +81,9 @@ def test_a_run_trains_with_one_and_an_option_of_its_own(call: Command) -> None:
 def test_the_file_of_optimizers_of_timm_needs_name_and_rate() -> None:
     with pytest.raises(UsageError, match=r"^optimizer\.lr must be given"):
         parse(compose(["optimizer=timm"]))
+
+
+def test_the_command_of_a_run_names_it() -> None:
+    overrides = ["optimizer=timm", "optimizer.name=muon", "optimizer.lr=0.02", "+optimizer.options.ns_steps=3"]
+    named = common_overrides(parse(compose(overrides)).config)
+    assert named == ["data=digits", "model=ghostnetv2", *overrides]
