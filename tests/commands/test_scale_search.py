@@ -14,7 +14,10 @@ from ghostlab.models import count, create_model
 from ghostlab.runs import compose
 from tests.conftest import ROOT, Command
 
-TINY = ["model.width=0.25", "data.image_size=16", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
+TINY = [
+    *("model.width=0.25", "data.image_size=16", "data.val_fraction=0.8"),
+    *("trainer.max_epochs=1", "trainer.accelerator=cpu"),
+]
 SEARCH = ["search", "--family", "resnet18", "--step", "1", *TINY]
 BY_WIDTH = [*SEARCH, "--solve", "width", "--step", "1.5"]
 

@@ -21,7 +21,7 @@ from tests.conftest import Command, as_in_a_new_process
 pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
 
 TUNE = ("experiment=tune", "model=timm", "model.name=test_resnet")
-QUICK = ("data.image_size=16", "data.val_fraction=0.8", "data.batch_size=128")
+QUICK = ("data.image_size=8", "data.val_fraction=0.8", "data.batch_size=128")
 FEW = ("strategy=baseline", "optimizer.weight_decay=0.01", "hydra.sweeper.n_trials=4")
 Task = Callable[[DictConfig], Any]
 Study = Callable[..., list[DictConfig]]
