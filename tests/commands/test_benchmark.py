@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import functools
 import json
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from ghostlab.benchmarks import commands
 from ghostlab.benchmarks.contest import Contestant, Setting, contest
 from ghostlab.errors import RunError, UsageError
-from tests.conftest import Command
+from tests.conftest import Command, run_in
 
 
 def net(width: int) -> nn.Module:
@@ -48,6 +52,18 @@ def test_layers_are_measured_and_written(call: Command, tmp_path: Path) -> None:
     assert {row["path"] for row in rows} <= {"online", "branches"}
 
 
+@pytest.fixture
+def _forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands are forked from a process that has imported all, as those of ``command`` are."""
+
+    def run(line: list[str], **_: bool) -> subprocess.CompletedProcess[str]:
+        assert line[:3] == [sys.executable, "-m", "ghostlab"]
+        return run_in(tmp_path, "ghostlab/__main__.py", *line[3:])
+
+    monkeypatch.setattr(commands, "subprocess", SimpleNamespace(run=run))
+
+
+@pytest.mark.usefixtures("_forked")
 def test_a_teacher_is_measured_live_and_cached(call: Command, tmp_path: Path) -> None:
     small = ["model=timm", "model.name=test_resnet", "data.image_size=16", "trainer.max_epochs=2"]
     small += ["data.val_fraction=0.8", "data.batch_size=128"]
