@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.conftest import ROOT, Command
 
 QUICK = (
-    *("model=timm", "model.name=test_resnet", "data.image_size=16", "data.val_fraction=0.8", "data.batch_size=128"),
+    *("model=timm", "model.name=test_resnet", "data.image_size=8", "data.val_fraction=0.8", "data.batch_size=128"),
     *("trainer.max_epochs=1", "trainer.accelerator=cpu", "data.workers=1"),
 )
 TAUGHT = (
@@ -24,7 +24,7 @@ TAUGHT = (
 
 def test_two_processes_train_one_run_with_its_whole_schedule(command: Command, tmp_path: Path) -> None:
     stages = ("strategy=cosine+ema+progressive", "strategy.progressive.stages=2", "strategy.progressive.size=12")
-    done = command("train.py", *stages, "trainer.devices=2", *QUICK, "trainer.max_epochs=2")
+    done = command("train.py", *stages, "trainer.devices=2", *QUICK, "data.image_size=16", "trainer.max_epochs=2")
     assert done.returncode == 0, done.stderr
     [file] = tmp_path.rglob("result.json")
     assert json.loads(file.read_text())["status"] == "finished"

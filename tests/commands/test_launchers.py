@@ -19,7 +19,7 @@ EXPERIMENT = """# @package _global_
 defaults:
   - override /model: small
 data:
-  image_size: 16
+  image_size: 8
   val_fraction: 0.8
   batch_size: 128
   workers: 1
