@@ -20,7 +20,7 @@ IMAGES = torch.randn(2, 3, 33, 40, generator=torch.Generator().manual_seed(0))
 
 
 def small(name: str, **options: Any) -> nn.Module:
-    return ghostlab.create_model(name, **{"num_classes": 10, "width": 0.5, **options})
+    return ghostlab.create_model(name, **{"num_classes": 10, "width": 0.5, "depth": 0.1, **options})
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ class TestLayouts:
         theirs = timm.utils.model.reparameterize_model(randomised(timm.create_model("ghostnetv3_050", num_classes=10)))
         assert "blocks.0.0.ghost1.primary_conv.0.bias" in theirs.state_dict()
         for target in ("ghostnetv2", "ghostnetv3"):
-            assert_same_logits(ghostlab.load_weights(small(target), theirs.state_dict()), theirs)
+            assert_same_logits(ghostlab.load_weights(small(target, depth=1), theirs.state_dict()), theirs)
 
     def test_another_number_of_branches(self, randomised: Randomise) -> None:
         grown = randomised(ghostlab.reparameterize(small("ghostnetv2"), branches=2))
@@ -111,7 +111,7 @@ class TestFormats:
         assert "module.blocks.1.0.dw_rpr_conv.2.bn.running_var" in official
         official["module.blocks.0.0.total_ops"] = torch.zeros(1)
         torch.save({"state_dict": official, "arch": "ghostnetv3"}, tmp_path / "ghostnetv3.pth.tar")
-        model = ghostlab.load_weights(small("ghostnetv3", num_classes=1000), tmp_path / "ghostnetv3.pth.tar")
+        model = ghostlab.load_weights(small("ghostnetv3", num_classes=1000, depth=1), tmp_path / "ghostnetv3.pth.tar")
         assert_same_logits(model, theirs)
 
     def test_branches_are_stacked_in_their_order(self) -> None:
@@ -145,9 +145,9 @@ class TestFormats:
 
 
 class TestOtherClasses:
-    @pytest.mark.parametrize("name", [pytest.param("ghostnetv2", id="own"), pytest.param("resnet18", id="timm")])
+    @pytest.mark.parametrize("name", [pytest.param("ghostnetv2", id="own"), pytest.param("test_resnet", id="timm")])
     def test_the_head_starts_again_and_that_is_said(self, name: str, caplog: pytest.LogCaptureFixture) -> None:
-        options = {"width": 0.5} if name == "ghostnetv2" else {}
+        options = {"width": 0.5, "depth": 0.1} if name == "ghostnetv2" else {}
         source = ghostlab.create_model(name, num_classes=20, **options)
         model = ghostlab.create_model(name, num_classes=10, **options)
         nn.init.zeros_(model.get_classifier().weight)
@@ -210,7 +210,7 @@ class TestRefusals:
         [
             pytest.param(lambda: small("ghostnetv3", width=1.0), id="other-width"),
             pytest.param(lambda: small("ghostnetv1"), id="v1-into-v2"),
-            pytest.param(lambda: timm.create_model("resnet18"), id="other-network"),
+            pytest.param(lambda: timm.create_model("test_resnet"), id="other-network"),
             pytest.param(lambda: small("ghostnetv2", in_chans=1), id="other-input"),
         ],
     )
