@@ -13,12 +13,13 @@ import ghostlab
 from ghostlab.deploy.lean import lean
 from tests.reparam.nets import scatter
 
+SMALL = {"width": 0.2, "depth": 0.1}
 NETWORKS = [
-    param("ghostnetv2", {"width": 0.35}, id="v2"),
-    param("ghostnetv3", {"width": 0.1, "depth": 1.4}, id="v3-deeper"),
-    param("ghostnetv1", {"width": 0.5, "num_classes": 0}, id="v1-without-classifier"),
-    param("ghostnetv2", {"width": 0.2, "gate_upsample": "bilinear", "stem_stride": 1}, id="v2-bilinear"),
-    param("ghostnetv2", {"width": 0.2, "global_pool": "max", "in_chans": 1}, id="v2-grey"),
+    param("ghostnetv2", {"width": 0.35, "depth": 0.3}, id="v2"),
+    param("ghostnetv1", {"width": 0.1, "depth": 1.4}, id="v1-deeper"),
+    param("ghostnetv3", {**SMALL, "num_classes": 0}, id="v3-without-classifier"),
+    param("ghostnetv2", {**SMALL, "gate_upsample": "bilinear", "stem_stride": 1}, id="v2-bilinear"),
+    param("ghostnetv2", {**SMALL, "global_pool": "max", "in_chans": 1}, id="v2-grey"),
 ]
 
 
@@ -42,7 +43,7 @@ def test_the_outputs_are_the_same(name: str, options: dict[str, Any]) -> None:
 
 
 def test_its_layers_have_the_names_of_the_folded_ones() -> None:
-    model = folded("ghostnetv2", width=0.35)
+    model = folded("ghostnetv2", width=0.35, depth=0.1)
 
     def layers(of: nn.Module) -> list[str]:
         return sorted(name for name, module in of.named_modules() if isinstance(module, nn.Conv2d | nn.Linear))
@@ -51,7 +52,7 @@ def test_its_layers_have_the_names_of_the_folded_ones() -> None:
 
 
 def test_the_halves_of_its_ghost_modules_fill_blocks() -> None:
-    model = lean(folded("ghostnetv2"), 16)
+    model = lean(ghostlab.create_model("ghostnetv2", layout="deployed"), 16)
     joined = [module for name, module in model.named_modules() if name.endswith(("ghost1", "ghost2"))]
     assert len(joined) == 32
     assert all(module.primary_conv[0].out_channels % 16 == 0 for module in joined)
