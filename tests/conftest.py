@@ -65,6 +65,18 @@ def command(tmp_path: Path) -> Command:
 
 
 @pytest.fixture
+def fresh_command(tmp_path: Path) -> Command:
+    """Like ``command``, but in an interpreter of its own: for what ends as no forked process does."""
+
+    def run(script: str, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, str(ROOT / script), *arguments]
+        options: dict[str, Any] = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
+        return subprocess.run(line, cwd=tmp_path, timeout=timeout, **options)
+
+    return run
+
+
+@pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     """Like ``command``, but in this process, which need not import everything again.
 

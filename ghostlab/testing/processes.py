@@ -7,8 +7,9 @@ import runpy
 import signal
 import socket
 import sys
-from collections.abc import Sequence
-from multiprocessing import get_context
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import forkserver, get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -66,9 +67,24 @@ def side_by_side(overrides: Sequence[str], weights: Path) -> None:
 
 
 def _started(target: object, *arguments: object) -> BaseProcess:
+    with _known_to_children():
+        forkserver.ensure_running()
     process = SERVER.Process(target=target, args=arguments)  # type: ignore[arg-type]
     process.start()
     return process
+
+
+@contextmanager
+def _known_to_children() -> Iterator[None]:
+    """What can be imported here can be there: the server itself would only look into the working folder."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
 
 
 def _run_script(

@@ -57,12 +57,12 @@ def results(folder: Path) -> dict[Path, dict[str, Any]]:
 
 
 def test_two_runs_at_once_share_a_teacher_and_its_cache(
-    command: Command, tmp_path: Path, own: Path, monkeypatch: pytest.MonkeyPatch
+    fresh_command: Command, tmp_path: Path, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     monkeypatch.delenv("OMP_NUM_THREADS")
     parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"--config-dir={own}", "experiment=mine")
-    done = command("train.py", "-m", *parallel, "seed=0,1", "strategy=kd", "strategy.kd.cache=true", PLACE)
+    done = fresh_command("train.py", "-m", *parallel, "seed=0,1", "strategy=kd", "strategy.kd.cache=true", PLACE)
     assert done.returncode == 0, done.stderr
     students = results(tmp_path / "kept here" / "small" / "digits" / "test_resnet" / "kd")
     assert {result["seed"] for result in students.values()} == {0, 1}
@@ -75,11 +75,13 @@ def test_two_runs_at_once_share_a_teacher_and_its_cache(
 
 
 def test_submitit_trains_in_a_job_and_keeps_its_logs_below_the_outputs(
-    command: Command, tmp_path: Path, own: Path
+    fresh_command: Command, tmp_path: Path, own: Path
 ) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     searched = f"hydra.searchpath=['file://{own}']"
-    done = command("train.py", "-m", "hydra/launcher=submitit_local", searched, "experiment=mine", "seed=1", PLACE)
+    done = fresh_command(
+        "train.py", "-m", "hydra/launcher=submitit_local", searched, "experiment=mine", "seed=1", PLACE
+    )
     assert done.returncode == 0, done.stderr
     [(folder, result)] = results(tmp_path).items()
     assert result["seed"] == 1
