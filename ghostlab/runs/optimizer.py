@@ -43,7 +43,7 @@ class OptimizerConfig:
             if key not in takes:
                 where = "optimizer.options" if key in self.options else "optimizer"
                 allowed = ", ".join(sorted(takes - {"foreach"}))
-                raise UsageError(f"{where}.{key}={value}: {self.name} takes no such option; it takes {allowed}")
+                raise UsageError(f"{where}.{key}={value}: null leaves it out, {self.name} takes only {allowed}")
 
     def for_steps_of(self, images: int) -> OptimizerConfig:
         """The same for optimizer steps of ``images``: the learning rate grows with them where ``lr_per`` is given.
@@ -61,7 +61,7 @@ class OptimizerConfig:
     def _given(self) -> dict[str, Any]:
         everywhere = ("name", "lr", "lr_per", "weight_decay", "options")
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in everywhere}
-        return {key: value for key, value in own.items() if value is not None} | self.options
+        return {key: value for key, value in {**own, **self.options}.items() if value is not None}
 
     def _check_numbers(self) -> None:
         _require(self.lr > 0, "lr", self.lr, "must be above 0")

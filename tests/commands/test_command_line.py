@@ -51,7 +51,7 @@ def check(error: BaseException, says: str) -> None:
     ("line", "says"),
     lines(
         # a group set to nothing
-        ("model=null", f"model=null: model {MUST} efficientnet_b0, "),
+        ("model=null", f"model=null: model {MUST} custom, efficientnet_b0, "),
         ("data=null", f"data=null: data {MUST} birdsnap, "),
         ("strategy=null", f"strategy=null: strategy {MUST} autoaugment, "),
         ("optimizer=null", f"optimizer=null: optimizer {MUST} adamw, lamb, rmsprop, sgd"),
@@ -147,6 +147,11 @@ def test_what_cannot_be_meant_is_refused_at_once(line: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     lines(
+        ("+optimizer.momentum=0.5", "optimizer.momentum=0.5: null leaves it out, adamw takes only betas, eps"),
+        (
+            "experiment=transfer  optimizer=lamb",
+            "optimizer.momentum=0.9: null leaves it out, lamb takes only betas, eps",
+        ),
         # keys that nothing reads
         ("++foo=1", "foo: no key 'foo'; available: data, "),
         ("+foo.bar=1", "foo: no key 'foo'"),
@@ -214,7 +219,7 @@ def settled(line: str) -> Settings:
         ("outputs='é'", "outputs", "é"),
         ("optimizer.lr=1e-4", "optimizer.lr", 1e-4),
         ("optimizer={lr:0.3,weight_decay:0}", "optimizer.lr", 0.3),
-        ("+optimizer.momentum=0.5", "optimizer.momentum", 0.5),
+        ("optimizer=sgd  optimizer.momentum=0.5", "optimizer.momentum", 0.5),
         ("optimizer.betas=[0.8,0.9]", "optimizer.betas", [0.8, 0.9]),
         ("trainer.clip=null", "trainer.clip", None),
         ("trainer.devices='1'", "trainer.devices", "1"),
@@ -224,7 +229,11 @@ def settled(line: str) -> Settings:
         ("strategy=ema+kd  strategy.kd.alpha=0.3", "strategy.kd.alpha", 0.3),
         ("strategy='kd'", "strategy.kd.tau", 1.0),
         ("experiment=transfer", "optimizer.name", "sgd"),
-        ("experiment=transfer  optimizer=lamb", "optimizer.name", "lamb"),
+        (
+            "experiment=transfer  optimizer=lamb  optimizer.momentum=null  optimizer.nesterov=null",
+            "optimizer.name",
+            "lamb",
+        ),
         ("model=timm  model.name=resnet10t", "model.name", "resnet10t"),
         ("hydra.job.chdir=false", "seed", 0),
         ("hydra.run.dir=.", "seed", 0),

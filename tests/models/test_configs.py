@@ -83,7 +83,7 @@ def build(file: str, **changes: Any) -> nn.Module:
 
 
 def test_every_file_is_tested() -> None:
-    assert {path.stem for path in CONF.glob("*.yaml")} == {*MODELS, "timm"}
+    assert {path.stem for path in CONF.glob("*.yaml")} == {*MODELS, "custom", "timm"}
 
 
 @pytest.mark.parametrize("file", MODELS)
