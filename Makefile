@@ -1,6 +1,6 @@
 # make train [ARGS="..."]   set everything up once, then train (default: strategy=kd+reparam model=ghostnetv2 data=digits)
 # make test  [ARGS="..."]   set everything up once, then run the tests
-# make test-fast            those that take less than half a second each: most of them, in two minutes
+# make test-fast            those that take less than a fifth of a second each, which are most of them
 # make test-lowest          the same with the lowest versions of all that is needed, in an environment of their own
 # make test-litert          those of LiteRT, in an environment on top of the other
 # make test-sanitized       those of the C++ kernels, with sanitizers of addresses and of undefined behaviour in them

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from types import ModuleType
@@ -33,7 +35,13 @@ def imported(name: str, given: str) -> ModuleType:
 
 def version_of(module: ModuleType) -> str:
     """The distribution that it belongs to with its version, or its name and a hash of its text."""
-    for distribution in packages_distributions().get(module.__name__.partition(".")[0], ()):
+    for distribution in _distributions().get(module.__name__.partition(".")[0], ()):
         return f"{distribution} {version(distribution)}"
     text = Path(module.__file__).read_bytes() if module.__file__ else b""
     return f"{module.__name__} {hashlib.sha256(text).hexdigest()[:8]}"
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Of each package that is installed; it takes seconds to read them all."""
+    return packages_distributions()

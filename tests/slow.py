@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 LIST = Path(__file__).with_name("slow.txt")
-SECONDS = 0.5
+SECONDS = 0.2
 """A function is left out from here on, with all its cases: one of these may be shorter."""
 
 
