@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 PROGRAM = """
-import builtins, importlib, os, pkgutil, signal, sys, traceback
+import builtins, importlib, multiprocessing, os, pkgutil, signal, sys, traceback
 import hydra, matplotlib.figure, plotly.offline, pytorch_lightning, rich.table, scipy.stats
 import timm, torch, torchvision, yaml
 
@@ -22,6 +22,14 @@ def refusing(name, globals=None, *more):
     return plain(name, globals, *more)
 
 builtins.__import__ = refusing
+context = multiprocessing.get_context
+
+def only_spawn(method=None):
+    if method in ("fork", "forkserver"):
+        raise ValueError(f"cannot find context for {method!r}")
+    return context(method)
+
+multiprocessing.get_context = only_spawn
 for module, names in ((signal, "SIGKILL SIGUSR1 SIGUSR2 SIGHUP SIGALRM SIGQUIT alarm pthread_sigmask"),
                       (os, "fork geteuid getuid sched_getaffinity killpg setsid uname nice")):
     for name in names.split():

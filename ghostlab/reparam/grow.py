@@ -56,7 +56,7 @@ def reparameterize(
     Raises ``UsageError`` for ``branches`` below 1, for another ``init``, ``online`` or ``norm``, when no pair is
     eligible, and when the norm of one to preserve has no weight; the model is then what it was.
 
-        >>> import timm, torch, ghostlab
+        >>> import timm, ghostlab
         >>> model = ghostlab.reparameterize(timm.create_model("test_resnet"), branches=3)
         >>> sum(type(module).__name__ == "MultiBranchConv" for module in model.modules())
         15

@@ -22,8 +22,6 @@ from ghostlab.training.run import run
 
 __all__ = ["killed_at", "run_script", "side_by_side", "start"]
 
-SERVER = get_context("forkserver")
-SERVER.set_forkserver_preload([__name__])
 PATIENCE = 200
 
 
@@ -67,9 +65,11 @@ def side_by_side(overrides: Sequence[str], weights: Path) -> None:
 
 
 def _started(target: object, *arguments: object) -> BaseProcess:
+    server = get_context("forkserver")  # which Windows has not
+    server.set_forkserver_preload([__name__])
     with _known_to_children():
         forkserver.ensure_running()
-    process = SERVER.Process(target=target, args=arguments)  # type: ignore[arg-type]
+    process = server.Process(target=target, args=arguments)  # type: ignore[arg-type]
     process.start()
     return process
 
