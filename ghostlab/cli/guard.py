@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -18,13 +19,15 @@ from ghostlab.cli.arguments import checked
 from ghostlab.errors import UsageError
 from ghostlab.runs.compose import CONF, VERSION_BASE
 from ghostlab.runs.hydra_node import refuse_hydra_settings, refuse_sweep_settings, refuse_unknown_beforehand
-from ghostlab.runs.keys import check_keys
 from ghostlab.runs.messages import exit_code, one_line
 from ghostlab.runs.plus import register
 from ghostlab.shell import command
 from ghostlab.slurm import enduring
-from ghostlab.studies.application import HydraTask
+from ghostlab.studies.application import HydraTask, Task
 from ghostlab.studies.jobs import apart
+
+if TYPE_CHECKING:
+    from ghostlab.runs.settings import Settings
 
 __all__ = ["Command", "guarded", "hydra_command", "subcommand"]
 
@@ -101,8 +104,8 @@ def subcommand(
     return guarded(lambda: run(given))
 
 
-def hydra_command(task: Callable[[DictConfig], object], arguments: list[str]) -> None:
-    """Run ``task`` on the configuration that the command line composes, once or for each job of a sweep.
+def hydra_command(task: Task, arguments: list[str]) -> None:
+    """Run ``task`` on the settings that the command line composes, once or for each job of a sweep.
 
     A job of a sweep that fails does not stop the others; the error at the end names those that failed.
     """
@@ -122,24 +125,25 @@ def hydra_command(task: Callable[[DictConfig], object], arguments: list[str]) ->
         raise whole.errors[0]
 
 
-def _once(task: Callable[[DictConfig], object], cfg: DictConfig) -> None:
+def _once(task: Task, cfg: DictConfig) -> None:
+    from ghostlab.runs.settings import parse  # which imports torch
+
     own, ablation = apart(cfg)
     if ablation:
         raise UsageError(f"ablation={ablation.design}: an ablation is a sweep, python train.py -m ...")
     refuse_hydra_settings(HydraConfig.get())
     refuse_sweep_settings(HydraConfig.get())
     refuse_unknown_beforehand(own)
-    check_keys(own)
-    task(own)
+    task(parse(own))
 
 
-def _as_given(task: Callable[[DictConfig], object]) -> Callable[[DictConfig], object]:
+def _as_given(task: Task) -> Task:
     """The task in the environment of the user, as have the processes that it starts."""
     given = os.environ.get(FULL_ERROR)
 
-    def own(cfg: DictConfig) -> object:
+    def own(settings: Settings) -> object:
         with _environment(given):
-            return task(cfg)
+            return task(settings)
 
     return own
 

@@ -14,6 +14,7 @@ from ghostlab.distill import AnswerCache
 from ghostlab.distill.cache import HEADER, as_tensors
 from ghostlab.errors import RunError, UsageError
 from ghostlab.runs import compose
+from ghostlab.runs.settings import parse
 from ghostlab.strategies.answers import live_answers
 from ghostlab.strategies.base import Drawn, Task
 from ghostlab.strategies.checks import at_least_one, within
@@ -81,9 +82,9 @@ def show(folders: list[Path]) -> None:
 
 def prepared(overrides: list[str]) -> tuple[KnowledgeDistillation, Task, RunServices]:
     """The distillation of a run, and what it may ask for."""
-    settings, task, services = open_services(compose([*overrides, "strategy.kd.cache=true"]))
+    settings = parse(compose([*overrides, "strategy.kd.cache=true"]))
     kd = next(strategy for strategy in settings.strategies if isinstance(strategy, KnowledgeDistillation))
-    return kd, task, services
+    return kd, *open_services(settings)
 
 
 def main(arguments: list[str], prog: str = "distill_cache.py") -> int:

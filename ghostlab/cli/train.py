@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING
 
 from ghostlab.cli.guard import guarded, hydra_command
+
+if TYPE_CHECKING:
+    from ghostlab.runs.settings import Settings
 
 __all__ = ["main"]
 
 
-def train(cfg: DictConfig) -> float:
+def train(settings: Settings) -> float:
     """One run, and what it is worth by its objective."""
-    from ghostlab.runs.settings import parse
-    from ghostlab.training.run import run
+    from ghostlab.training.run import train
 
-    return parse(cfg).objective.value(run(cfg))
+    return settings.objective.value(train(settings))
 
 
 def main(arguments: list[str], prog: str = "train.py") -> int:

@@ -73,6 +73,11 @@ class Settings:
     config: dict[str, Any]
 
     @property
+    def outputs(self) -> Path:
+        """Where the run folders of its kind are kept."""
+        return Path(self.config["outputs"])
+
+    @property
     def run(self) -> Run:
         """The run in ``folder``."""
         return Run(self.folder)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
@@ -18,21 +18,27 @@ from omegaconf.errors import OmegaConfBaseException
 from ghostlab.runs.compose import PACKAGE
 from ghostlab.runs.hydra_node import refuse_hydra_settings
 
-__all__ = ["Application", "HydraTask", "job_config"]
+if TYPE_CHECKING:
+    from ghostlab.runs.settings import Settings
 
+__all__ = ["Application", "HydraTask", "Task", "job_config"]
+
+Task = Callable[["Settings"], object]
+"""What is done with each run of a command."""
 Work = Callable[[DictConfig], object]
+"""The same as Hydra calls it."""
 
 
 @dataclass
 class HydraTask:
     """What Hydra is to run.
 
-    ``single`` is done in a run of its own and ``work`` in each job of a sweep. Errors are kept until Hydra has
+    ``single`` is done in a run of its own and ``work`` with each job of a sweep. Errors are kept until Hydra has
     ended, as it would print more than their one line. ``command`` is the command line as it was typed.
     """
 
     single: Work
-    work: Work
+    work: Task
     command: str = ""
     errors: list[Exception] = field(default_factory=list)
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
 
+from ghostlab.data.manifest import forget
 from ghostlab.errors import BusyError, UsageError
 from ghostlab.files import write_text
 from ghostlab.quantities import duration
@@ -22,8 +23,9 @@ from ghostlab.runs.identity import run_folder
 from ghostlab.runs.messages import one_line
 from ghostlab.runs.processes import refuse_several_processes
 from ghostlab.runs.run import Run
-from ghostlab.runs.settings import parse
+from ghostlab.runs.settings import Settings, parse
 from ghostlab.shell import command
+from ghostlab.studies.application import Task
 from ghostlab.studies.jobs import apart
 from ghostlab.studies.progress import Progress
 from ghostlab.terminal import say
@@ -31,21 +33,23 @@ from ghostlab.terminal import say
 __all__ = ["work"]
 
 
-def work(task: Callable[[DictConfig], object], cfg: DictConfig, progress: Progress) -> object:
+def work(task: Task, cfg: DictConfig, progress: Progress) -> object:
     """Do one job of a sweep; what it fails of is kept in its folder's ``error.txt``, and does not stop the others.
 
     A job that another sweep is doing is left to it. A sweeper that waits for the value of each run gets the error.
     """
+    forget()  # what the images were when this process last looked
     hydra = HydraConfig.get()
     number = f"run {int(hydra.job.num) + 1}" + (f"/{len(progress.todo)}" if progress.todo else "")
     own, ablation = apart(cfg)
     overrides, folder = list(hydra.overrides.task), run_folder(own)
     _before(number, overrides, progress)
     try:
-        refuse_several_processes(parse(own).trainer)
+        settings = parse(own)
+        refuse_several_processes(settings.trainer)
         if ablation:
             raise UsageError(f"ablation={ablation.design}: its runs are planned; leave out hydra/sweeper")
-        return _done(task, own, number, progress)
+        return _done(task, settings, number, progress)
     except BusyError:
         say(f"{number}  {folder} is being trained by another sweep and left to it")
         return None
@@ -57,12 +61,12 @@ def work(task: Callable[[DictConfig], object], cfg: DictConfig, progress: Progre
         raise
 
 
-def _done(task: Callable[[DictConfig], object], cfg: DictConfig, number: str, progress: Progress) -> object:
-    folder = run_folder(cfg)
-    again = "finished already: " if Run(folder).result() and not cfg.force else ""
-    Run(folder).error_file.unlink(missing_ok=True)
+def _done(task: Task, settings: Settings, number: str, progress: Progress) -> object:
+    folder, run = settings.folder, settings.run
+    again = "finished already: " if run.result() and not settings.force else ""
+    run.error_file.unlink(missing_ok=True)
     with _output(folder, number):
-        value = task(cfg)
+        value = task(settings)
     say(f"{number if progress.parallel > 1 else '        '}  {again}{_told(folder)}")
     return value
 

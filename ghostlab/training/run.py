@@ -47,7 +47,7 @@ from ghostlab.training.results import draw_curves, summary
 from ghostlab.training.services import RunServices
 from ghostlab.training.transfer import start
 
-__all__ = ["open_services", "run"]
+__all__ = ["open_services", "run", "train"]
 
 LEAKED = "{:.2%} of the validation images were learned from, by the run's teacher or the run that it started from"
 RESUMED = ("optimizer_states", "lr_schedulers", "loops", "callbacks", "pytorch-lightning_version")
@@ -56,16 +56,19 @@ LOOK_EVERY = 0.5
 """Seconds between looks for a teacher that another process trains."""
 
 
-def run(cfg: DictConfig, as_teacher: bool = False) -> dict[str, Any]:
-    """Train what ``cfg`` describes, or go on with it, and return the content of its ``result.json``.
+def run(cfg: DictConfig) -> dict[str, Any]:
+    """Train what a composed configuration describes: ``train`` of its settings, with images as they are now."""
+    forget()
+    return train(parse(cfg))
+
+
+def train(settings: Settings, as_teacher: bool = False) -> dict[str, Any]:
+    """Train a run, or go on with it, and return the content of its ``result.json``.
 
     A finished run is not trained again. A teacher, which several runs may want at once, waits for another process that
     is training it; that is an error otherwise, and its results are not printed. Of the processes of a run the first one
     trains the teacher. Raises ``UsageError`` for a wrong configuration and ``RunError`` for what fails on the way.
     """
-    if not as_teacher:
-        forget()  # what the images were when this process last looked
-    settings = parse(cfg)
     if not as_teacher:
         check_processes(settings.trainer)
     _quieten()
@@ -77,7 +80,7 @@ def run(cfg: DictConfig, as_teacher: bool = False) -> dict[str, Any]:
             if is_first():
                 settings.run.refuse_busy()
             say_what_changed(settings)
-        parts = _prepare(settings, cfg)
+        parts = _prepare(settings)
         with _alone(settings, wait=as_teacher), enduring(), logged(settings.run):
             # Another process may have finished it since.
             result = _finished(settings) or _train(settings, parts)
@@ -88,12 +91,11 @@ def run(cfg: DictConfig, as_teacher: bool = False) -> dict[str, Any]:
     return result
 
 
-def open_services(cfg: DictConfig) -> tuple[Settings, Task, RunServices]:
+def open_services(settings: Settings) -> tuple[Task, RunServices]:
     """What the strategies of a run may ask for, without the run: for commands that do a part of its work."""
-    settings = parse(cfg)
     _quieten()
     history, checkpoints = History(settings.run.history_file), Checkpoints(settings.run)
-    return settings, *_services(settings, cfg, build_trainer(settings, history, checkpoints))
+    return _services(settings, build_trainer(settings, history, checkpoints))
 
 
 def _finished(settings: Settings) -> dict[str, Any] | None:
@@ -120,11 +122,11 @@ class _Parts:
     checkpoints: Checkpoints
 
 
-def _prepare(settings: Settings, cfg: DictConfig) -> _Parts:
+def _prepare(settings: Settings) -> _Parts:
     """Build everything; what is wrong with data, model or teacher is said here, before the run's folder exists."""
     history, checkpoints = History(settings.run.history_file), Checkpoints(settings.run)
     trainer = build_trainer(settings, history, checkpoints)
-    task, services = _services(settings, cfg, trainer)
+    task, services = _services(settings, trainer)
     model = build_model(settings, task)
     check_fit(model, settings, task)
     began = start(model, settings, services.data, services.known)
@@ -148,11 +150,11 @@ def _prepare(settings: Settings, cfg: DictConfig) -> _Parts:
     return _Parts(services.data, services.known.manifest, classifier, trainer, history, checkpoints)
 
 
-def _services(settings: Settings, cfg: DictConfig, trainer: Trainer) -> tuple[Task, RunServices]:
+def _services(settings: Settings, trainer: Trainer) -> tuple[Task, RunServices]:
     data = build_data(settings)
     task = build_task(settings, data, trainer.world_size)
     images = RunImages(data, settings.strategies, task, trainer)
-    return task, RunServices(cfg, data, images, Images(settings, data), trainer, train=run)
+    return task, RunServices(settings, data, images, Images(settings, data), trainer, train=train)
 
 
 def _train(settings: Settings, parts: _Parts) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
 from pytorch_lightning import Trainer
 from torch import nn
 
@@ -17,14 +16,14 @@ from ghostlab.data.samples import random_state_kept
 from ghostlab.distill import TeacherSource
 from ghostlab.errors import UsageError
 from ghostlab.runs.compose import compose
-from ghostlab.runs.identity import plain, run_folder
+from ghostlab.runs.settings import Settings, parse
 from ghostlab.terminal import say
 from ghostlab.training.images import RunImages
 from ghostlab.training.leak import Images
 from ghostlab.training.scores import evaluate
 from ghostlab.training.teachers import teacher_sources
 
-__all__ = ["RunServices"]
+__all__ = ["RunServices", "default_teacher"]
 
 
 STUDENTS = ("data", "outputs")
@@ -35,7 +34,7 @@ STUDENTS = ("data", "outputs")
 class RunServices:
     """Implements ``ghostlab.strategies.base.Services`` for one run."""
 
-    cfg: DictConfig
+    settings: Settings
     data: DataModule
     images: RunImages
     known: Images
@@ -44,14 +43,14 @@ class RunServices:
 
     @property
     def outputs(self) -> Path:
-        return Path(self.cfg.outputs)
+        return self.settings.outputs
 
     def default_teacher(self) -> Path:
-        cfg = teacher_config(self.cfg)
-        say(f"teacher   {cfg.model.name} for {cfg.data.name}, trained once and kept in {run_folder(cfg)}")
+        teacher = default_teacher(self.settings)
+        say(f"teacher   {teacher.model['name']} for {teacher.data.name}, trained once and kept in {teacher.folder}")
         with random_state_kept():  # a teacher that is there already draws nothing
-            self.train(cfg, as_teacher=True)
-        return run_folder(cfg)
+            self.train(teacher, as_teacher=True)
+        return teacher.folder
 
     def teachers(self, sources: Sequence[str | Path], architectures: Sequence[str | None]) -> Sequence[TeacherSource]:
         return teacher_sources(sources, architectures)
@@ -72,19 +71,18 @@ class RunServices:
         say(line)
 
 
-def teacher_config(cfg: DictConfig) -> DictConfig:
+def default_teacher(student: Settings) -> Settings:
     """The run that trains the data set's default teacher: ``data.teacher`` on the student's images, seed 0."""
-    teacher = cfg.data.teacher
+    data = student.config["data"]
+    teacher = data["teacher"]
     if teacher is None:
-        raise UsageError(f"strategy.kd.teacher=null: data '{cfg.data.name}' has no default teacher; name one")
-    for override in teacher.overrides:
+        raise UsageError(f"strategy.kd.teacher=null: data '{data['name']}' has no default teacher; name one")
+    for override in teacher["overrides"]:
         if (key := override.lstrip("+").partition("=")[0]) != "data.batch_size" and key.startswith(STUDENTS):
             raise UsageError(
                 f"data.teacher.overrides: {override} has no effect: the student's {key} is the teacher's, too"
             )
-    overrides = [f"data={cfg.data.name}", f"model={teacher.model}", *teacher.overrides]
-    composed = compose(overrides)
-    batch_size = composed.data.batch_size
-    composed.data = {**plain(cfg.data), "batch_size": batch_size}
-    composed.outputs = str(Path(cfg.outputs) / "teachers")
-    return composed
+    cfg = compose([f"data={data['name']}", f"model={teacher['model']}", *teacher["overrides"]])
+    cfg.data = {**data, "batch_size": cfg.data.batch_size}
+    cfg.outputs = str(student.outputs / "teachers")
+    return parse(cfg)

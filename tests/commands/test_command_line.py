@@ -267,7 +267,7 @@ def launched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 def run(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
     with monkeypatch.context() as patch, as_in_a_new_process(patch):
         patch.setattr(sys, "argv", ["train.py"])
-        return guarded(lambda: hydra_command(lambda cfg: parse(cfg), words(line)))
+        return guarded(lambda: hydra_command(lambda settings: settings, words(line)))
 
 
 @pytest.mark.parametrize(

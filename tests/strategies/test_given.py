@@ -21,7 +21,7 @@ from ghostlab.strategies.droppath import drop_path_rates
 from ghostlab.training.build import build_data, build_model, build_optimizer, build_task, build_trainer, change_model
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.history import History
-from ghostlab.training.services import teacher_config
+from ghostlab.training.services import default_teacher
 from ghostlab.training.stages import Stages
 from ghostlab.training.teachers import teacher_sources
 from tests.conftest import Command
@@ -268,12 +268,12 @@ def test_what_only_takes_the_place_of_a_default_is_fine(overrides: tuple[str, ..
     [("data.image_size=32", True), ("data=cifar10", True), ("outputs=x", True), ("data.batch_size=8", False)],
 )
 def test_what_a_teacher_has_of_its_student_cannot_be_given_to_it(override: str, refused: bool) -> None:
-    cfg = compose(["strategy=kd", f"data.teacher.overrides=['{override}']"])
+    student = parse(compose(["strategy=kd", f"data.teacher.overrides=['{override}']"]))
     if not refused:
-        assert teacher_config(cfg).data.batch_size == 8
+        assert default_teacher(student).data.batch_size == 8
         return
     with pytest.raises(UsageError, match=rf"data\.teacher\.overrides: {override} has no effect"):
-        teacher_config(cfg)
+        default_teacher(student)
 
 
 @pytest.mark.parametrize(

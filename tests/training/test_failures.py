@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig
 from pytest import param
 from pytorch_lightning import Callback
 
@@ -160,7 +159,7 @@ def test_what_a_run_starts_has_the_environment_of_the_user(
         monkeypatch.setenv("HYDRA_FULL_ERROR", full)
     seen: list[str | None] = []
 
-    def task(cfg: DictConfig) -> None:
+    def task(wrong: settings.Settings) -> None:
         seen.append(os.environ.get("HYDRA_FULL_ERROR"))
         raise UsageError("wrong")
 

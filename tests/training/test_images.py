@@ -17,6 +17,7 @@ from ghostlab.distill import AnswerCache
 from ghostlab.distill.cache import difference
 from ghostlab.errors import UsageError
 from ghostlab.runs import compose
+from ghostlab.runs.settings import parse
 from ghostlab.strategies.base import Step
 from ghostlab.strategies.kd import KnowledgeDistillation
 from ghostlab.testing.runs import SmallRuns
@@ -149,7 +150,7 @@ def test_seeds_and_kinds_share_a_cache_and_have_runs_of_their_own(train: Train) 
 
 def test_what_changes_the_images_changes_their_identity() -> None:
     def identity(*overrides: str) -> dict[str, Any]:
-        services = open_services(compose([*DIGITS, "strategy=kd", *overrides]))[2]
+        services = open_services(parse(compose([*DIGITS, "strategy=kd", *overrides])))[1]
         return json.loads(json.dumps(services.images.identity()))
 
     plain = identity()

@@ -9,15 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omegaconf import DictConfig
-
-from ghostlab.runs import config_hash, run_folder
 from ghostlab.runs.messages import exit_code, one_line
-from ghostlab.runs.run import Run
-from ghostlab.runs.settings import parse
+from ghostlab.runs.settings import Settings, parse
 from ghostlab.studies.scaling.budget import Candidate, SearchPlan
 from ghostlab.studies.scaling.settings import Search, check_settings
-from ghostlab.training.run import run
+from ghostlab.training.run import train
 
 __all__ = ["Outcome", "SearchJob", "finished", "jobs", "seconds_left", "work"]
 
@@ -30,8 +26,12 @@ class SearchJob:
 
     candidate: Candidate
     seed: int
-    cfg: DictConfig
-    folder: Path
+    settings: Settings
+
+    @property
+    def folder(self) -> Path:
+        """Of its run."""
+        return self.settings.folder
 
 
 class Outcome(NamedTuple):
@@ -50,21 +50,23 @@ def jobs(search: Search, plan: SearchPlan) -> list[SearchJob]:
     found = []
     for seed in range(search.wanted.seeds):
         for candidate in (plan.base, *plan.candidates):
-            cfg = search.configured(candidate, seed)
-            check_settings(parse(cfg))  # a size that is the model's native one may come with another to validate at
-            found.append(SearchJob(candidate, seed, cfg, run_folder(cfg)))
+            settings = parse(search.configured(candidate, seed))
+            check_settings(settings)  # a size that is the model's native one may come with another to validate at
+            found.append(SearchJob(candidate, seed, settings))
     return found
 
 
 def finished(every: Sequence[SearchJob]) -> list[Outcome]:
     """The jobs that are finished already."""
-    found = [(job, Run(job.folder).result()) for job in every]
+    found = [(job, job.settings.run.result()) for job in every]
     return [
-        Outcome(job, result) for job, result in found if result and result.get("config_hash") == config_hash(job.cfg)
+        Outcome(job, result)
+        for job, result in found
+        if result and result.get("config_hash") == job.settings.config_hash
     ]
 
 
-def work(todo: Sequence[SearchJob], log: Path, train: Callable[[DictConfig], Result] = run) -> Iterator[Outcome]:
+def work(todo: Sequence[SearchJob], log: Path, train: Callable[[Settings], Result] = train) -> Iterator[Outcome]:
     """Train one job after the other; what a run prints goes to ``log``, and one that fails does not stop the others."""
     log.parent.mkdir(parents=True, exist_ok=True)
     for job in todo:
@@ -79,9 +81,9 @@ def seconds_left(done: Sequence[Result], todo: int) -> float | None:
     return sum(result["seconds"] for result in done) / len(done) * todo if done else None
 
 
-def _trained(job: SearchJob, train: Callable[[DictConfig], Result]) -> Outcome:
+def _trained(job: SearchJob, train: Callable[[Settings], Result]) -> Outcome:
     try:
-        return Outcome(job, train(job.cfg))
+        return Outcome(job, train(job.settings))
     except Exception as error:
         if exit_code(error) is None:
             traceback.print_exc()

@@ -16,7 +16,7 @@ from torch import nn
 
 from ghostlab.errors import UsageError, unknown
 from ghostlab.reparam import MultiBranchConv
-from ghostlab.runs import CONF, compose, config_hash
+from ghostlab.runs import CONF, compose
 from ghostlab.runs.settings import Settings, parse
 from ghostlab.shell import command
 from ghostlab.strategies.checks import at_least_one, one_of, within
@@ -99,8 +99,7 @@ def families() -> tuple[str, ...]:
 
 def open_search(wanted: SearchConfig) -> Search:
     """Compose the base and build it once; raises ``UsageError`` for what cannot be trained or scaled."""
-    cfg = compose([f"model={wanted.family}", *wanted.overrides])
-    settings = parse(cfg)
+    settings = parse(compose([f"model={wanted.family}", *wanted.overrides]))
     check_settings(settings)
     task = build_task(settings, build_data(settings))
 
@@ -118,8 +117,8 @@ def open_search(wanted: SearchConfig) -> Search:
 
     base = Base(settings.model["depth"] or 1.0, settings.model["width"] or 1.0, settings.data.image_size)
     _check_scalable(plain, base, settings.model["name"])
-    folder = Path(cfg.outputs) / "scaling" / settings.data.name / settings.model["name"].replace("/", "_")
-    name = f"{wanted.rules.budget:g}x-{_digest(cfg, wanted.rules)}"
+    folder = settings.outputs / "scaling" / settings.data.name / settings.model["name"].replace("/", "_")
+    name = f"{wanted.rules.budget:g}x-{_digest(settings, wanted.rules)}"
     names = (settings.model["name"], settings.data.name)
     return Search(wanted, base, Networks(build), *names, settings.trainer.max_epochs, folder / name)
 
@@ -157,7 +156,7 @@ def _check_scalable(build: Callable[[float, float], nn.Module], base: Base, name
             raise UsageError(f"model.name={name}: {str(error).partition(': ')[2] or error}") from error
 
 
-def _digest(cfg: DictConfig, rules: Rules) -> str:
+def _digest(base: Settings, rules: Rules) -> str:
     """Of all that decides about the candidates and their training; more seeds belong to the same search."""
-    values: dict[str, Any] = {"base": config_hash(cfg), **vars(rules)}
+    values: dict[str, Any] = {"base": base.config_hash, **vars(rules)}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig
 
 from ghostlab.errors import RunError
-from ghostlab.runs import config_hash, run_folder
+from ghostlab.runs.settings import Settings
 from ghostlab.studies.scaling.budget import Rules, SearchPlan
 from ghostlab.studies.scaling.runs import SearchJob, finished, jobs, seconds_left, work
 from ghostlab.studies.scaling.settings import Search, SearchConfig, open_search
@@ -38,16 +37,16 @@ def every(opened: Search) -> list[SearchJob]:
     return jobs(opened, PLAN)
 
 
-def trainer(trained: list[Path], failing: Callable[[Path], bool] = lambda folder: False) -> Callable[[DictConfig], Any]:
-    """Stands for ``training.run.run``: notes the run, prints a line and writes a result."""
+def trainer(trained: list[Path], failing: Callable[[Path], bool] = lambda folder: False) -> Callable[[Settings], Any]:
+    """Stands for ``training.run.train``: notes the run, prints a line and writes a result."""
 
-    def train(cfg: DictConfig) -> dict[str, Any]:
-        folder = run_folder(cfg)
+    def train(settings: Settings) -> dict[str, Any]:
+        folder = settings.folder
         trained.append(folder)
         print("epoch 1/1")
         if failing(folder):
             raise RunError("loss is not finite")
-        result = {"top1": 50.0, "seconds": 1.0, "macs_deploy": 2e6, "config_hash": config_hash(cfg)}
+        result = {"top1": 50.0, "seconds": 1.0, "macs_deploy": 2e6, "config_hash": settings.config_hash}
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "result.json").write_text(json.dumps(result))
         return result
@@ -89,7 +88,7 @@ def test_a_run_that_fails_does_not_stop_the_others(every: list[SearchJob]) -> No
 
 
 def test_an_interruption_stops_the_search(every: list[SearchJob]) -> None:
-    def interrupted(cfg: DictConfig) -> dict[str, Any]:
+    def interrupted(settings: Settings) -> dict[str, Any]:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

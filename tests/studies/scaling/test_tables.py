@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
+from ghostlab.runs import compose
+from ghostlab.runs.settings import parse
 from ghostlab.studies.scaling.budget import Base, Candidate, Rules
 from ghostlab.studies.scaling.chart import draw
 from ghostlab.studies.scaling.report import SearchRow, rows
@@ -18,6 +20,7 @@ from ghostlab.studies.scaling.settings import Search, SearchConfig
 from ghostlab.studies.scaling.tables import about_grid, commands, write_tables
 from tests.studies.scaling.nets import ALL, BASE, DEEP, PLAN, WIDE, candidate, macs, stacks
 
+BASE_SETTINGS = parse(compose())
 COMMAND = ["python", "tools/scale.py", "search", "--family", "ghostnetv2"]
 
 
@@ -39,7 +42,7 @@ def written(search: Search, top1: dict[tuple[Candidate, int], float]) -> Iterato
 
 
 def job(one: Candidate, seed: int) -> SearchJob:
-    return SearchJob(one, seed, OmegaConf.create(), Path(f"outputs/eurosat/seed{seed}"))
+    return SearchJob(one, seed, replace(BASE_SETTINGS, folder=Path(f"outputs/eurosat/seed{seed}")))
 
 
 def figures(top1: float) -> dict[str, float]:
