@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ghostlab.benchmarks.turns import Answer, Seat
+from ghostlab.benchmarks.turns import Answer, Seat, answering
 from ghostlab.errors import UsageError
 from ghostlab.terminal import tracked
 
@@ -73,7 +73,7 @@ def contest(contestants: Sequence[Contestant], setting: Setting, rounds: int) ->
     with ExitStack() as stack:
         seats: list[Seat] = []
         for one in contestants:
-            seats.append(stack.enter_context(Seat(one.name, functools.partial(_prepare, one, setting))))
+            seats.append(stack.enter_context(Seat(one.name, answering(functools.partial(_prepare, one, setting)))))
             seats[-1].wait()  # built and warmed up, so that no other measures its noise
         for _ in tracked(range(rounds), f"{len(contestants)} models"):
             for seat in seats:

@@ -1,73 +1,181 @@
-"""What each strategy costs in training time and memory: short runs of the training command, one after the other."""
+"""What each strategy costs in training time and memory: beside the baseline, epoch by epoch in turns."""
 
 from __future__ import annotations
 
-import csv
+import functools
 import json
 import math
+import re
 import statistics
 import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Table
 
-from ghostlab.benchmarks.commands import trained
+from ghostlab.benchmarks.turns import Seat
+from ghostlab.errors import UsageError
 from ghostlab.files import write_text
-from ghostlab.terminal import tracked
+from ghostlab.runs.compose import compose
+from ghostlab.runs.plus import register_plugins
+from ghostlab.runs.settings import parse
+from ghostlab.strategies.base import Strategy
+from ghostlab.strategies.registry import join
+from ghostlab.terminal import say, tracked
+from ghostlab.training.memory import PeakMemory
+from ghostlab.training.run import train
 
-__all__ = ["strategies"]
+__all__ = ["Cost", "strategies"]
 
 OUT = Path("outputs/benchmarks/strategies.json")
-LONGER = {"progressive": ["trainer.max_epochs=5", "strategy.progressive.epochs=[2,1,1,1]"]}
-"""What else the run of a strategy needs, for every one of its epochs but the first to be worth measuring."""
+OWN = {
+    "strategy": "use --only",
+    "trainer.max_epochs": "use --repeats",
+    "outputs": "its runs are not kept",
+    "data.workers": "what loads images would be in other processes, whose time is not measured; must be 0",
+}
+"""Overrides that the benchmark decides itself."""
+KNOB = re.compile(r"\+*strategy\.(\w+)\.")
+STAGED = "progressive"
+STAGES = 4
+APART = 0.1
+"""By how much ratios of rounds may differ before it is said."""
 
 
-def strategies(names: list[str], repeats: int, overrides: list[str]) -> None:
-    """Train two epochs with each strategy, one after the other and that ``repeats`` times; print medians.
+@dataclass(frozen=True)
+class Cost:
+    """Of a strategy: seconds an image, and as ratios to the baseline's its time, that of each round, and its memory."""
 
-    Every run is a process of its own. Speed is that of the second epoch (with ``progressive`` that of five epochs but
-    the first, one a stage), data loading included, as a ratio to the baseline's of the same round, so that a machine
-    whose speed drifts does not favour anyone.
+    strategy: str
+    images_per_second: float
+    time: float
+    rounds: list[float]
+    memory: float
+
+    @property
+    def apart(self) -> float:
+        """How far the rounds are from each other, as a share of their median."""
+        return (max(self.rounds) - min(self.rounds)) / statistics.median(self.rounds)
+
+
+def strategies(names: Sequence[str], rounds: int, overrides: Sequence[str]) -> None:
+    """Measure each strategy against the baseline; print the ratios and write them to ``strategies.json``.
+
+    The two train the same images in processes of one thread, an epoch of one and an epoch of the other. What is
+    measured is the CPU time of an epoch's steps, loading included, on a GPU the time until it has done them. Raises
+    ``UsageError`` for an override that the benchmark decides itself and for a strategy's value that no strategy uses.
     """
-    measured: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    register_plugins(overrides)
+    _check(names, overrides)
     with tempfile.TemporaryDirectory() as folder:
-        for job in tracked(range(repeats * len(names)), "benchmark"):
-            seed, name = job // len(names), names[job % len(names)]
-            measured[name].append(one_run(name, seed, Path(folder), overrides))
-    table: list[dict[str, Any]] = [
-        {"strategy": name, **against(measured["baseline"], runs)} for name, runs in measured.items()
-    ]
-    write_text(OUT, json.dumps({"overrides": overrides, "repeats": repeats, "rows": table}, indent=2) + "\n")
-    show(table, overrides)
+        costs = [_cost(name, rounds, overrides, folder) for name in tracked(names, "benchmark")]
+    rows = [vars(cost) for cost in costs]
+    write_text(OUT, json.dumps({"overrides": list(overrides), "rounds": rounds, "rows": rows}, indent=2) + "\n")
+    _show(costs, overrides)
 
 
-def one_run(name: str, seed: int, folder: Path, overrides: list[str]) -> dict[str, float]:
-    """Seconds per image and peak memory in MiB of one short run, NaN where the system does not tell it."""
-    epochs = LONGER.get(name, ["trainer.max_epochs=2"])
-    run = trained(f"strategy={name}", f"seed={seed}", f"outputs={folder}", *epochs, *overrides)
-    rows = list(csv.DictReader((run / "metrics.csv").open()))[1:]
-    memory = json.loads((run / "result.json").read_text())["peak_memory_mb"] or math.nan
-    return {"seconds": statistics.mean(1 / float(row["images_per_second"]) for row in rows), "memory": memory}
+class Clock(Callback):
+    """Trains an epoch when it is its turn, and says what that took and the most memory so far; the first warms up."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self.pipe = pipe
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch:
+            self.pipe.recv()
+        else:
+            self.memory = PeakMemory(pl_module.device)
+        self.began = _now(pl_module.device)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        seconds = _now(pl_module.device) - self.began
+        images = int(trainer.num_training_batches) * trainer.datamodule.cfg.batch_size  # type: ignore[attr-defined]
+        self.pipe.send((seconds / images, self.memory.mib() or math.nan) if trainer.current_epoch else None)
 
 
-def against(baseline: list[dict[str, float]], runs: list[dict[str, float]]) -> dict[str, float]:
-    """Median ratios to the baseline, round by round."""
-    ratios = {
-        key: statistics.median(run[key] / base[key] for run, base in zip(runs, baseline, strict=True))
-        for key in ("seconds", "memory")
-    }
-    return {"images_per_second": statistics.median(1 / run["seconds"] for run in runs), **ratios}
+@dataclass
+class Clocked(Strategy):
+    """Changes nothing; brings the clock into a run."""
+
+    pipe: Connection
+    name: ClassVar[str] = "clock"
+
+    def callbacks(self) -> list[Callback]:
+        return [Clock(self.pipe)]
 
 
-def show(rows: list[dict[str, Any]], overrides: list[str]) -> None:
-    """Print the table."""
+def _now(device: torch.device) -> float:
+    if device.type != "cuda":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _train(overrides: Sequence[str], pipe: Connection) -> None:
+    """A run in a seat."""
+    torch.set_num_threads(1)
+    settings = parse(compose(overrides))
+    clocked = replace(settings, strategies=[*settings.strategies, Clocked(pipe)])
+    with (settings.outputs / "log.txt").open("a", encoding="utf-8") as log, redirect_stdout(log):
+        train(clocked)
+
+
+def _cost(name: str, rounds: int, overrides: Sequence[str], folder: str) -> Cost:
+    if staged := STAGED in join(name):
+        rounds = math.ceil(rounds / STAGES) * STAGES
+    lines = {one: [*_own(one, rounds, overrides), f"outputs={folder}"] for one in ("baseline", name)}
+    with Seat("baseline", functools.partial(_train, lines["baseline"])) as base:
+        if name == "baseline":
+            base.wait()
+            turns = [(base.ask("epoch"),) * 2 for _ in range(rounds)]
+        else:
+            with Seat(name, functools.partial(_train, lines[name])) as seat:
+                for one in (base, seat):
+                    one.wait()
+                turns = [(base.ask("epoch"), seat.ask("epoch")) for _ in range(rounds)]
+    ratios = [own / its for (its, _), (own, _) in turns]
+    average = statistics.mean if staged else statistics.median  # its stages differ, and all of them count
+    (_, base_memory), (_, memory) = turns[-1]
+    return Cost(name, 1 / average([own for _, (own, _) in turns]), average(ratios), ratios, memory / base_memory)
+
+
+def _own(name: str, rounds: int, overrides: Sequence[str]) -> Iterator[str]:
+    """What ``train.py`` is told to train a strategy: without the values of those that are not in it."""
+    parts = join(name)
+    yield from (line for line in overrides if not (knob := KNOB.match(line)) or knob[1] in parts)
+    yield from (f"strategy={name}", f"trainer.max_epochs={rounds + 1}", "data.workers=0")
+    if STAGED in parts:
+        later = rounds // STAGES
+        yield f"strategy.{STAGED}.epochs=[{later + 1},{','.join([str(later)] * (STAGES - 1))}]"
+
+
+def _check(names: Sequence[str], overrides: Sequence[str]) -> None:
+    known = {part for name in names for part in join(name)}
+    for line in overrides:
+        key, _, value = line.lstrip("+").partition("=")
+        if key in OWN and (key, value) != ("data.workers", "0"):
+            raise UsageError(f"{line}: the benchmark sets {key} itself; {OWN[key]}")
+        if (knob := KNOB.match(line)) and knob[1] not in known:
+            raise UsageError(f"{line}: '{knob[1]}' is none of the strategies that are measured, {', '.join(names)}")
+
+
+def _show(costs: Sequence[Cost], overrides: Sequence[str]) -> None:
     table = Table(title=" ".join(["training cost of strategies", *overrides]))
-    for column in ("strategy", "images/s", "train time", "peak memory"):
+    for column in ("strategy", "images/s", "train time", "of rounds", "peak memory"):
         table.add_column(column, justify="left" if column == "strategy" else "right")
-    for row in rows:
-        ratios = (f"{row['seconds']:.2f}x", f"{row['memory']:.2f}x")
-        table.add_row(str(row["strategy"]), f"{row['images_per_second']:,.0f}", *ratios)
+    for cost in costs:
+        ends = f"{min(cost.rounds):.2f} to {max(cost.rounds):.2f}"
+        table.add_row(cost.strategy, f"{cost.images_per_second:,.0f}", f"{cost.time:.2f}x", ends, f"{cost.memory:.2f}x")
     Console().print(table)
-    print(f"written to {OUT}")
+    for cost in costs:
+        if cost.apart > APART and STAGED not in join(cost.strategy):
+            say(f"{cost.strategy}: its rounds are {cost.apart:.0%} apart; measure again when the machine is idle")
+    say(f"written to {OUT}")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ghostlab.benchmarks.deployables import EAGER, Deployable, Ready
-from ghostlab.benchmarks.turns import Answer, Seat
+from ghostlab.benchmarks.turns import Answer, Seat, answering
 from ghostlab.deploy.export.formats import FORMATS
 from ghostlab.errors import UsageError
 from ghostlab.terminal import tracked
@@ -78,7 +78,7 @@ def measure(contestants: Sequence[Deployable], conditions: Conditions) -> list[T
     """
     _require_unique([one.name for one in contestants])
     with ExitStack() as stack:
-        prepares = [(one.name, functools.partial(_prepare, one, conditions)) for one in contestants]
+        prepares = [(one.name, answering(functools.partial(_prepare, one, conditions))) for one in contestants]
         seats = [stack.enter_context(Seat(name, prepare)) for name, prepare in prepares]
         for seat in seats:
             seat.wait()  # they import side by side

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing as mp
 import signal
 import traceback
@@ -12,10 +13,12 @@ from typing import Any, NamedTuple, Self
 
 from ghostlab.errors import GhostlabError, RunError, lacks_memory
 
-__all__ = ["Answer", "Seat"]
+__all__ = ["Answer", "Seat", "answering"]
 
 Answer = Callable[[str], Any]
 """What a contestant does in a turn, given the question."""
+Work = Callable[[Connection], None]
+"""What a process does: says None when all is prepared, and then answers whatever it receives."""
 
 
 PATIENCE = 5.0
@@ -30,16 +33,16 @@ class _Failed(NamedTuple):
 
 
 class Seat:
-    """A process that calls ``prepare`` (importable) and then answers questions with what that returned.
+    """A process that does ``work`` (importable), and answers when it is asked.
 
     As a context manager it ends the process. A ``GhostlabError`` in the process is raised here.
     """
 
-    def __init__(self, name: str, prepare: Callable[[], Answer]) -> None:
+    def __init__(self, name: str, work: Work) -> None:
         self.name = name
         context = mp.get_context("spawn")
         self._pipe, there = context.Pipe()
-        self._process = context.Process(target=_work, args=(there, prepare), daemon=True)
+        self._process = context.Process(target=_seated, args=(there, work), daemon=True)
         self._process.start()
         there.close()
 
@@ -47,7 +50,7 @@ class Seat:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._process.terminate()
+        self._process.kill()  # it has nothing to leave in order
         self._process.join()
 
     def wait(self) -> Any:
@@ -81,13 +84,22 @@ class Seat:
         return self.wait()
 
 
-def _work(pipe: Connection, prepare: Callable[[], Answer]) -> None:
+def answering(prepare: Callable[[], Answer]) -> Work:
+    """The work of a contestant that is prepared (importable), and then answers one question after the other."""
+    return functools.partial(_answer, prepare)
+
+
+def _answer(prepare: Callable[[], Answer], pipe: Connection) -> None:
+    answer = prepare()
+    pipe.send(None)
+    while True:
+        pipe.send(answer(pipe.recv()))
+
+
+def _seated(pipe: Connection, work: Work) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent ends this one
     try:
-        answer = prepare()
-        pipe.send(None)
-        while True:
-            pipe.send(answer(pipe.recv()))
+        work(pipe)
     except GhostlabError as error:
         pipe.send(error)
     except EOFError:  # the other end is gone

@@ -29,16 +29,18 @@ def strategies(parser: argparse.ArgumentParser) -> Command:
     """Training time and memory of every strategy."""
     from ghostlab.strategies.registry import RECIPES, STRATEGIES
 
-    parser.add_argument("--repeats", type=int, default=3, help="rounds over all strategies (default: 3)")
-    names = [*STRATEGIES, *RECIPES]
-    parser.add_argument("--only", nargs="+", choices=names, default=names, help="strategies to measure")
+    parser.add_argument("--repeats", type=int, default=4, help="epochs of each strategy (default: 4)")
+    parser.add_argument(
+        "--only", nargs="+", metavar="STRATEGY", default=[], help="such as ema or kd+ema (default: all)"
+    )
     parser.add_argument("overrides", nargs="*", help="such as data=cifar10 model=efficientnet_b0")
 
     def measure(given: argparse.Namespace) -> None:
         from ghostlab.benchmarks.strategies import strategies
 
-        chosen = ["baseline", *(name for name in given.only if name != "baseline")]
-        strategies(chosen, given.repeats, given.overrides)
+        words = [*given.only, *given.overrides]  # an override may follow the names
+        names = [one for one in words if "=" not in one] or [*STRATEGIES, *RECIPES]
+        strategies(names, given.repeats, [one for one in words if "=" in one])
 
     return measure
 

@@ -32,7 +32,7 @@ __all__ = ["GROUPS", "SmallRuns", "check_killed", "check_two_processes", "groups
 CLASSES = 4
 MODEL = "test_efficientnet"
 SMALL = (
-    *("data=imagefolder", "data.image_size=16", "data.batch_size=16", "data.workers=0", "data.decoded=null"),
+    *("data=imagefolder", "data.image_size=24", "data.batch_size=16", "data.workers=0", "data.decoded=null"),
     *("model=timm", f"model.name={MODEL}", "trainer.max_epochs=2", "trainer.accelerator=cpu"),
 )
 Settings = Mapping[str, Mapping[str, Any]]
@@ -93,7 +93,7 @@ class SmallRuns:
         if "ema" in names:
             chosen["ema"] = {"decay": 0.9, "warmup": False}
         if "progressive" in names:
-            chosen["progressive"] = {"stages": 2, "size": 12}
+            chosen["progressive"] = {"stages": 2, "size": 20}
         if "kd" in names:
             chosen["kd"]["teacher"] = str(self.teacher)
         knobs = [f"strategy.{name}.{knob}={value}" for name in names for knob, value in chosen[name].items()]

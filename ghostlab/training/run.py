@@ -43,6 +43,7 @@ from ghostlab.training.fitting import check_fit
 from ghostlab.training.history import History
 from ghostlab.training.images import RunImages
 from ghostlab.training.leak import Images
+from ghostlab.training.narrow_maps import check_narrow_maps
 from ghostlab.training.results import draw_curves, summary
 from ghostlab.training.services import RunServices
 from ghostlab.training.transfer import start
@@ -129,6 +130,7 @@ def _prepare(settings: Settings) -> _Parts:
     task, services = _services(settings, trainer)
     model = build_model(settings, task)
     check_fit(model, settings, task)
+    check_narrow_maps(model, settings, task, trainer.strategy.root_device)
     began = start(model, settings, services.data, services.known)
     optimizer = build_optimizer(settings, trainer.world_size)
     report.header(settings, services.data, model, optimizer)

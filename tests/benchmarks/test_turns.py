@@ -8,7 +8,7 @@ import signal
 import pytest
 from pytest import param
 
-from ghostlab.benchmarks.turns import Answer, Seat
+from ghostlab.benchmarks.turns import Answer, Seat, answering
 from ghostlab.errors import RunError, UsageError
 
 
@@ -49,7 +49,7 @@ def refused() -> Answer:
     ],
 )
 def test_what_ended_a_process_is_said(prepare: object, line: str) -> None:
-    with Seat("one", prepare) as seat, pytest.raises(RunError) as raised:  # type: ignore[arg-type]
+    with Seat("one", answering(prepare)) as seat, pytest.raises(RunError) as raised:
         seat.wait()
     assert str(raised.value).startswith(line)
     assert raised.value.__cause__
@@ -58,5 +58,5 @@ def test_what_ended_a_process_is_said(prepare: object, line: str) -> None:
 
 
 def test_a_users_mistake_is_handed_on() -> None:
-    with Seat("one", refused) as seat, pytest.raises(UsageError, match="--batch 0"):
+    with Seat("one", answering(refused)) as seat, pytest.raises(UsageError, match="--batch 0"):
         seat.wait()

@@ -162,8 +162,11 @@ def test_a_nan_loss_names_step_and_term_and_keeps_the_checkpoint_before(monkeypa
         param(["optimizer=sgd", "trainer.clip=1.0", "trainer.accumulate=2"], id="sgd-clip-accumulate"),
         param(["optimizer=rmsprop"], id="rmsprop"),
         param(["optimizer=lamb"], id="lamb"),
-        param(["trainer.precision=bf16-mixed", "trainer.channels_last=true"], id="bf16-channels-last"),
-        param(["trainer.precision=bf16-true"], id="bf16-weights"),
+        param(
+            ["data.image_size=16", "trainer.precision=bf16-mixed", "trainer.channels_last=true"],
+            id="bf16-channels-last",
+        ),
+        param(["data.image_size=16", "trainer.precision=bf16-true"], id="bf16-weights"),
         param(["trainer.grad_checkpointing=true"], id="grad-checkpointing"),
     ],
 )
