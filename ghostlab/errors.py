@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "BusyError",
@@ -11,6 +13,7 @@ __all__ = [
     "RunError",
     "UsageError",
     "WriteError",
+    "keyed",
     "lacks_memory",
     "nearest",
     "unknown",
@@ -39,6 +42,27 @@ class UsageError(GhostlabError, ValueError):
     """A value that the user gave is not allowed; the message names the key, the value and what is allowed."""
 
     exit_code = 2
+
+
+OPTION = re.compile("[a-z_]+=")
+
+
+@contextmanager
+def keyed(key: str) -> Iterator[None]:
+    """Let a ``UsageError`` that begins with an option name it as a configuration does.
+
+    >>> from ghostlab.errors import UsageError, keyed
+    >>> with keyed("strategy.kd"):
+    ...     raise UsageError("stages=9: the student has stages from -5 to 4")
+    Traceback (most recent call last):
+    ghostlab.errors.UsageError: strategy.kd.stages=9: the student has stages from -5 to 4
+    """
+    try:
+        yield
+    except UsageError as error:
+        if OPTION.match(str(error)):
+            raise UsageError(f"{key}.{error}") from error
+        raise
 
 
 def lacks_memory(error: BaseException) -> bool:

@@ -181,7 +181,7 @@ def misfit(cache: AnswerCache, fingerprint: dict[str, Any]) -> str | None:
 def refuse_other(cache: AnswerCache, fingerprint: dict[str, Any]) -> None:
     """``UsageError`` naming what a cache was built with and a run has not."""
     if text := misfit(cache, fingerprint):
-        raise UsageError(f"strategy.kd.cache_folder={cache.folder}: built for another run: {text}")
+        raise UsageError(f"cache_folder={cache.folder}: built for another run: {text}")
 
 
 def _short(value: Any) -> str:

@@ -54,7 +54,7 @@ class Taps:
     """Keeps what chosen stages of a model gave in its last forward pass.
 
     ``stages`` are positions in the model's list of feature levels (timm's ``feature_info``), -1 the last. Raises
-    ``UsageError`` naming ``strategy.kd.stages`` for a model without such a list and for a position outside of it.
+    ``UsageError`` naming ``stages`` for a model without such a list and for a position outside of it.
     """
 
     def __init__(self, model: nn.Module, stages: Sequence[int], owner: str) -> None:
@@ -71,8 +71,8 @@ class Taps:
         for name in self.names:
             if name not in seen or seen[name].ndim != 4:
                 what = "gives no map (B, C, H, W)" if name in seen else "is not run as a whole"
-                hint = "" if name in seen else " (with trainer.grad_checkpointing=true none is)"
-                raise UsageError(f"strategy.kd.kind=feature: '{name}' of the {self.owner} {what}{hint}")
+                hint = "" if name in seen else " (with gradient checkpointing none is)"
+                raise UsageError(f"kind=feature: '{name}' of the {self.owner} {what}{hint}")
         return [seen[name] for name in self.names]
 
     def _keeper(self, name: str, tapped: nn.Module) -> Callable[[nn.Module, Any, Tensor], None]:
@@ -92,8 +92,8 @@ def _distance(student: Tensor, teacher: Tensor) -> Tensor:
 def _stage_name(model: nn.Module, stage: int, owner: str) -> str:
     levels = getattr(model, "feature_info", None)
     if not levels:
-        raise UsageError(f"strategy.kd.kind=feature: the {owner} {type(model).__name__} lists no stages")
+        raise UsageError(f"kind=feature: the {owner} {type(model).__name__} lists no stages")
     if not -len(levels) <= stage < len(levels):
         allowed = f"from {-len(levels)} to {len(levels) - 1}"
-        raise UsageError(f"strategy.kd.stages={stage}: the {owner} has stages {allowed}")
+        raise UsageError(f"stages={stage}: the {owner} has stages {allowed}")
     return str(levels[stage]["module"])

@@ -18,6 +18,7 @@ from ghostlab.distill import Choice, hard, soft
 from ghostlab.distill.decoupled import dkd_parts
 from ghostlab.distill.features import Projections, Taps, feature_parts
 from ghostlab.distill.relations import dist_parts
+from ghostlab.errors import keyed
 from ghostlab.strategies.answers import Answers, live_answers
 from ghostlab.strategies.base import Services, Step, Strategy, Task
 from ghostlab.strategies.kd_knobs import USED_BY, check_knobs, listed
@@ -71,7 +72,8 @@ class KnowledgeDistillation(Strategy):
         live = live_answers(self.choice(services), task, services, self.compile)
         self._answers = live
         if self.kind == "feature":
-            self._tap(model, live.teacher, task)
+            with keyed("strategy.kd"):
+                self._tap(model, live.teacher, task)
 
     def run_cache(self, task: Task, services: Services) -> RunCache:
         """The cache that the knobs name, for the run of ``task``."""
@@ -144,7 +146,8 @@ class KnowledgeDistillation(Strategy):
 
     def _feature_parts(self) -> list[Tensor]:
         assert self._taps is not None and self._projections is not None
-        student, teacher = (tap.features() for tap in self._taps)
+        with keyed("strategy.kd"):
+            student, teacher = (tap.features() for tap in self._taps)
         return feature_parts(self._projections(student), teacher)
 
     def choice(self, services: Services) -> Choice:

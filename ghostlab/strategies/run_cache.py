@@ -22,7 +22,7 @@ from torch import nn
 from ghostlab.distill import AnswerCache, Choice, answers
 from ghostlab.distill.cache import HEADER, Header, misfit, refuse_other
 from ghostlab.distill.topk import LARGEST, compress
-from ghostlab.errors import RunError, UsageError
+from ghostlab.errors import RunError, UsageError, keyed
 from ghostlab.strategies.answers import CachedAnswers, given, live_answers
 from ghostlab.strategies.base import Drawn, Services, Task
 
@@ -71,7 +71,8 @@ class RunCache:
         """What there is of it, None for nothing; ``UsageError`` for a folder with other answers."""
         cache = AnswerCache.open(self.folder)
         if cache:
-            refuse_other(cache, self.fingerprint)
+            with keyed("strategy.kd"):
+                refuse_other(cache, self.fingerprint)
         return cache
 
     def complete(self) -> CachedAnswers:

@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 
 from ghostlab.data import DataModule
-from ghostlab.errors import UsageError
+from ghostlab.errors import UsageError, keyed
 from ghostlab.models import create_model
 from ghostlab.models.options import WEIGHTS, given
 from ghostlab.models.rates import DROP_PATH, DROPOUT
@@ -57,12 +57,8 @@ def build_model(settings: Settings, task: Task) -> nn.Module:
     options = _model_options(settings)
     if isinstance(options.get("pretrained"), str):
         del options["pretrained"]
-    try:
+    with keyed("model"):
         return create_model(num_classes=task.num_classes, **options)
-    except UsageError as error:
-        if str(error).partition("=")[0] in options:  # it names an option, whose key in a configuration is longer
-            raise UsageError(f"model.{error}") from error
-        raise
 
 
 def change_model(model: nn.Module, settings: Settings, task: Task) -> nn.Module:
