@@ -203,6 +203,8 @@ def test_a_file_is_never_given_to_another_program(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["jfif", "jp2", "tga", "avif", "ico", "pcx", "qoi", "webp", "PNM"])
 def test_what_pillow_reads_has_a_known_suffix(tmp_path: Path, suffix: str) -> None:
+    if Image.registered_extensions().get(f".{suffix.lower()}") not in Image.SAVE:
+        pytest.skip(f"Pillow {Image.__version__} does not write it")
     path = tmp_path / f"image.{suffix}"
     two_colours().save(path)
     assert suffix.lower() in suffixes()
