@@ -17,7 +17,7 @@ from ghostlab.data.samples import random_state_kept
 from ghostlab.distill import TeacherSource
 from ghostlab.errors import UsageError
 from ghostlab.runs.compose import compose
-from ghostlab.runs.identity import plain, run_folder
+from ghostlab.runs.identity import named_overrides, plain, run_folder
 from ghostlab.terminal import say
 from ghostlab.training.images import RunImages
 from ghostlab.training.leak import Images
@@ -82,7 +82,7 @@ def teacher_config(cfg: DictConfig) -> DictConfig:
             raise UsageError(
                 f"data.teacher.overrides: {override} has no effect: the student's {key} is the teacher's, too"
             )
-    overrides = [f"data={cfg.data.name}", f"model={teacher.model}", *teacher.overrides]
+    overrides = [*named_overrides("data", str(cfg.data.name)), f"model={teacher.model}", *teacher.overrides]
     composed = compose(overrides)
     batch_size = composed.data.batch_size
     composed.data = {**plain(cfg.data), "batch_size": batch_size}
