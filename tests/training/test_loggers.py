@@ -14,6 +14,8 @@ import pytest
 
 from ghostlab.runs import compose, config_hash
 from ghostlab.runs.identity import plain
+from ghostlab.testing.processes import side_by_side
+from ghostlab.testing.runs import SmallRuns
 from ghostlab.training.run import run
 from tests.conftest import Command
 
@@ -215,6 +217,13 @@ def test_tensorboard_writes_the_figures(folder: Path) -> None:
     files = [*folder.rglob("tensorboard/events.out.tfevents.*")]
     written = b"".join(file.read_bytes() for file in files)
     assert b"val_loss" in written and b"images_per_second" in written and b"result/top1" in written
+
+
+def test_of_two_processes_the_first_one_logs(folder: Path) -> None:
+    runs = SmallRuns(folder)
+    side_by_side([*runs.overrides("baseline", {}, folder / "outputs"), *LINES], folder)
+    calls = [call[0] for call in logged(folder) if call[0] != "save"]
+    assert calls == ["log_hyperparams", *["log_metrics"] * 3, "finalize"]
 
 
 def test_runs_of_a_sweep_have_a_logger_each(call: Command, folder: Path) -> None:
