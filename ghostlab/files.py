@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,7 +14,16 @@ from safetensors import SafetensorError
 
 from ghostlab.errors import WriteError
 
-__all__ = ["cache_folder", "require_writable", "shown", "write_file", "write_files", "write_text", "writing"]
+__all__ = [
+    "cache_folder",
+    "folder_name",
+    "require_writable",
+    "shown",
+    "write_file",
+    "write_files",
+    "write_text",
+    "writing",
+]
 
 Write = Callable[[Path], object]
 """Fills a file."""
@@ -28,6 +38,11 @@ def cache_folder() -> Path:
 def shown(path: str | Path) -> str:
     """A file's name as text that can be written everywhere: bytes that are not UTF-8 become ``\\xe9`` and the like."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def folder_name(name: str) -> str:
+    """The name of a data set or a model, "hub/net" or "my_project.nets:tiny", as that of one folder everywhere."""
+    return re.sub("[/:]", "_", name)
 
 
 def write_file(path: Path, write: Write) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -12,8 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from pytest import param
 
+from ghostlab.data import DataConfig
+from ghostlab.data.datasets import build
+from ghostlab.data.digest import image_hashes
 from ghostlab.errors import UsageError
 from ghostlab.runs import compose
 from ghostlab.runs.command import common_overrides, row_overrides
@@ -21,7 +26,11 @@ from ghostlab.runs.identity import config_hash
 from ghostlab.runs.settings import parse
 from ghostlab.strategies import registry
 from ghostlab.strategies.registry import STRATEGIES, StrategyEntry, join
+from ghostlab.testing.processes import killed_at
+from ghostlab.testing.runs import SmallRuns
+from ghostlab.training.run import run
 from tests.conftest import ROOT, Command
+from tests.data.test_custom import pictures
 
 EXAMPLE = ROOT / "examples" / "plugin"
 QUICK = ["model=timm", "model.name=test_resnet", "trainer.max_epochs=1", "data.image_size=8", "data.val_fraction=0.8"]
@@ -71,6 +80,60 @@ def test_the_page_s_modules_train_and_a_main_loss_has_its_name(page: None, call:
     assert "  focal       gamma 1\n" in done.stdout
     header = next(folder.rglob("metrics.csv")).read_text(encoding="utf-8").splitlines()[0].split(",")
     assert "focal" in header and "ce" not in header
+
+
+def test_the_page_s_data_set_and_logger_train(page: None, call: Command, folder: Path) -> None:
+    pictures(folder / "photos")
+    lines = [
+        f"{half}/{'dl'[i % 2]}{i}.png,{'dl'[i % 2]},{half}"
+        for half, n in {"train": 6, "val": 4}.items()
+        for i in range(n)
+    ]
+    (folder / "photos" / "labels.csv").write_text("\n".join(["path,class,split", *lines]), encoding="utf-8")
+    data = ["data=custom", "data.factory=sets:table", "data.root=photos", "data.batch_size=4", "data.workers=0"]
+    quick = [one for one in QUICK if "val_fraction" not in one]
+    logger = ["logger=custom", "logger.factory=tracking:logger", "+logger.options.prefix=mine"]
+    done = call("train.py", *data, *logger, *quick)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "(6 train / 4 val, 2 classes)" in done.stdout
+    [table] = folder.glob("outputs/**/logger/version_0/metrics.csv")
+    assert "mine-val_loss" in table.read_text(encoding="utf-8")
+    (folder / "photos" / "other.csv").write_text("\n".join(["path,class,split", *lines[6:], "a,d,training"]))
+    refused = call("train.py", *data, "+data.options.file=other.csv", *quick)
+    assert refused.stderr == "data.factory=sets:table: train.targets: there are no images\n"
+
+
+def test_the_page_s_pairs_are_any_torch_data_set(page: None, folder: Path) -> None:
+    (folder / "fake.py").write_text(
+        "from sets import Pairs\n"
+        "from torchvision.datasets import FakeData\n"
+        "def load(root):\n"
+        "    half = FakeData(4, (3, 8, 8), 3)\n"
+        "    return [Pairs(half, [label for _, label in half], ['a', 'b', 'c'])] * 2\n"
+    )
+    train, _ = build(DataConfig("fake:load"))
+    assert (train.load(3).size, len(set(image_hashes(train).tolist()))) == ((8, 8), 4)
+
+
+def test_the_page_s_schedule_excludes_others_and_goes_on_to_the_bit(page: None, folder: Path) -> None:
+    with pytest.raises(
+        UsageError, match="'polynomial' and 'cosine' exclude each other, both are a learning-rate schedule"
+    ):
+        compose(["plugins=[schedule]", "strategy=polynomial+cosine"])
+    compose(["plugins=[schedule]"])
+    assert join("polynomial+ema+kd") == ("kd", "polynomial", "ema")
+    runs = SmallRuns(folder, plugins=["schedule"])
+    whole, killed = (runs.overrides("polynomial+ema", {"polynomial": {"power": 2}}, folder / k) for k in ("one", "two"))
+    run(compose(whole))
+    killed_at((1, 3), killed, folder / "killed.txt")
+    run(compose(killed))
+    one, two = (torch.load(next((folder / k).rglob("last.ckpt")), weights_only=True) for k in ("one", "two"))
+    for key in ("state_dict", "state_dict_ema"):
+        assert all(torch.equal(two[key][name], tensor) for name, tensor in one[key].items())
+    for k in ("one", "two"):
+        [metrics] = (folder / k).rglob("metrics.csv")
+        rates = [float(row["lr"]) for row in csv.DictReader(metrics.read_text(encoding="utf-8").splitlines())]
+        assert rates == pytest.approx([1e-3 * (1 - step / 10) ** 2 for step in (4, 9)])
 
 
 @pytest.mark.parametrize(
@@ -168,7 +231,16 @@ def test_an_installed_package_needs_no_plugins(tmp_path_factory: pytest.TempPath
         return done.stdout
 
     assert "[from ghostlab-noise 1.0]\n               std=0.1 (float)\n" in ghostlab("strategies", "noise")
+    parts = {"data": "sets:shapes", "model": "nets:tiny", "logger": "tracking:lines"}
+    own = [line for key, name in parts.items() for line in (f"{key}=custom", f"{key}.factory=ghostlab_noise.{name}")]
     at_once = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    printed = ghostlab("sweep", "strategy=baseline,noise", *QUICK, *at_once)
+    quick = ["data.image_size=24", "data.workers=1", "trainer.max_epochs=1"]
+    printed = ghostlab("sweep", "strategy=baseline,noise", *own, *quick, *at_once)
     assert "strategy=noise" in printed and "what it says: " in printed
-    assert len(list(tmp_path.rglob("result.json"))) == 2
+    results = list(tmp_path.rglob("result.json"))
+    assert len(results) == 2
+    for result in results:
+        logged = [json.loads(line) for line in (result.parent / "logger" / "lines.jsonl").read_text().splitlines()]
+        assert logged[0]["settings"]["plugged"]["ghostlab_noise.sets:shapes"] == "ghostlab-noise 1.0"
+        assert logged[-1]["result/top1"] == json.loads(result.read_text())["top1"]
+    assert "shapes" in ghostlab("report", "outputs")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ghostlab.data.datasets import DATASETS
+from ghostlab.data.datasets import DATASETS, dataset_entry
 from ghostlab.errors import UsageError, nearest, unknown
+from ghostlab.modules import is_function
 
 __all__ = ["CROPS", "INTERPOLATIONS", "ON_ERROR", "DataConfig", "TeacherConfig"]
 
@@ -72,6 +73,10 @@ class DataConfig:
     stem_stride: int = 2
     """Stride that a model's stem should have: 1 suits images of up to 64 px."""
     teacher: TeacherConfig | None = None
+    factory: str | None = None
+    """Of ``data=custom``: the function that makes it, which is its name as well."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """What that function takes besides ``root``."""
 
     def __post_init__(self) -> None:
         self.mean, self.std = tuple(map(float, self.mean)), tuple(map(float, self.std))
@@ -86,6 +91,13 @@ class DataConfig:
         """Side of the validation images in pixels."""
         return self.test_size or self.image_size
 
+    @property
+    def where(self) -> str:
+        """How a command line names the images, such as ``data.root=<folder>``."""
+        if self.root is not None:
+            return f"data.root={self.root}"
+        return f"data.factory={self.name}" if is_function(self.name) else f"data={self.name}"
+
     def preprocessing(self) -> dict[str, Any]:
         """What must be done to an image before the trained model sees it, as plain values."""
         return {
@@ -97,7 +109,8 @@ class DataConfig:
         }
 
     def _check_choices(self) -> None:
-        choices = {"name": DATASETS, "crop": CROPS, "interpolation": INTERPOLATIONS, "on_error": ON_ERROR}
+        names = [self.name] if is_function(self.name) else DATASETS
+        choices = {"name": names, "crop": CROPS, "interpolation": INTERPOLATIONS, "on_error": ON_ERROR}
         for key, allowed in choices.items():
             value = getattr(self, key)
             if value not in allowed:
@@ -122,12 +135,15 @@ class DataConfig:
         _require(share is None or 0 < share < 1, "val_fraction", share, "above 0 and below 1")
 
     def _check_use(self) -> None:
-        entry = DATASETS[self.name]
+        entry = dataset_entry(self.name)
+        if is_function(self.name):
+            _require(self.factory in (None, self.name), "factory", self.factory, f"data.name={self.name} is another")
         for key in entry.needs:
             _require(getattr(self, key) is not None, key, None, f"data={self.name} needs it: {entry.needs[key]}")
         for key in entry.unused:
             value = getattr(self, key)
-            _require(value is None or value is False, key, value, f"data={self.name} has no use for it; leave it null")
+            unused = value is None or value is False or value == {}
+            _require(unused, key, value, f"data={self.name} has no use for it; leave it null")
 
 
 def _teacher(given: dict[str, Any]) -> TeacherConfig:

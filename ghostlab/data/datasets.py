@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ghostlab.data.custom import custom_sources
 from ghostlab.data.downloads import DOWNLOADS, downloaded_sources
 from ghostlab.data.folder import folder_sources
 from ghostlab.data.sources import MemorySource, Source
 from ghostlab.data.split import split_fraction
 from ghostlab.errors import UsageError
+from ghostlab.modules import is_function
 
 if TYPE_CHECKING:
     from ghostlab.data.config import DataConfig
 
-__all__ = ["DATASETS", "DatasetEntry", "build"]
+__all__ = ["DATASETS", "DatasetEntry", "build", "dataset_entry"]
 
 DIGITS_VAL = 0.2
 
@@ -34,7 +36,7 @@ class DatasetEntry:
 
 def build(cfg: DataConfig) -> tuple[Source, Source]:
     """The training and validation images of a configuration; raises ``UsageError`` and ``RunError``."""
-    train, val = DATASETS[cfg.name].build(cfg)
+    train, val = dataset_entry(cfg.name).build(cfg)
     classes = len(train.class_names)
     if cfg.num_classes not in (None, classes):
         raise UsageError(f"data.num_classes={cfg.num_classes}: data={cfg.name} has {classes} classes; null counts them")
@@ -53,19 +55,26 @@ def digits(cfg: DataConfig) -> tuple[MemorySource, MemorySource]:
     return images.select(train), images.select(val)
 
 
+def dataset_entry(name: str) -> DatasetEntry:
+    """That of a name of ``DATASETS``, or of a function of the user's."""
+    return _CUSTOM if is_function(name) else DATASETS[name]
+
+
 _ROOT = {"root": "the folder of its images, data.root=<folder>"}
 _SPLIT = ("val_fraction", "split_seed")
-_FOLDER = DatasetEntry(folder_sources, _ROOT, unused=("download",))
+_OWN = ("factory", "options")
+_FOLDER = DatasetEntry(folder_sources, _ROOT, unused=("download", *_OWN))
+_CUSTOM = DatasetEntry(custom_sources, unused=(*_SPLIT, "download"))
 
 
 def _downloaded(name: str) -> DatasetEntry:
-    unused = _SPLIT[:1] if name == "caltech101" else _SPLIT
+    unused = (*_OWN, *(_SPLIT[:1] if name == "caltech101" else _SPLIT))
     offered = DOWNLOADS[name].offered
     return DatasetEntry(partial(downloaded_sources, name), _ROOT, unused if offered else (*unused, "download"))
 
 
 DATASETS: dict[str, DatasetEntry] = {
-    "digits": DatasetEntry(digits, unused=("root", "download")),
+    "digits": DatasetEntry(digits, unused=("root", "download", *_OWN)),
     **{name: _downloaded(name) for name in DOWNLOADS},
     **dict.fromkeys(("imagenet", "eurosat", "birdsnap", "imagefolder"), _FOLDER),
 }

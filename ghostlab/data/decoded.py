@@ -24,7 +24,7 @@ from PIL import Image
 from ghostlab.data.digest import digest
 from ghostlab.data.sources import FileSource, Source, UnreadableError, read_image
 from ghostlab.errors import RunError
-from ghostlab.files import write_file, write_text
+from ghostlab.files import folder_name, write_file, write_text
 from ghostlab.terminal import tracked
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def decoded(source: Source, cfg: DataConfig) -> Source:
     size = decoded_bytes(source)
     if size > cfg.decoded_gib * 2**30:
         return source
-    folder = Path(cfg.decoded) / cfg.name / _name(source)
+    folder = Path(cfg.decoded) / folder_name(cfg.name) / _name(source)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         room = (folder / INDEX).exists() or 2 * size < shutil.disk_usage(folder).free

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from ghostlab.data.digest import image_hashes
@@ -21,7 +22,7 @@ from ghostlab.data.sources import Source
 from ghostlab.errors import GhostlabError
 from ghostlab.files import write_file
 
-__all__ = ["Half", "Manifest", "folder_manifest", "forget"]
+__all__ = ["Half", "Manifest", "current_manifest", "forget"]
 
 FILE = "images.npz"
 
@@ -92,32 +93,33 @@ class Manifest:
             return None
 
 
-def folder_manifest(data: Mapping[str, Any]) -> Manifest | None:
-    """The images of a folder as it is now, from the ``data`` node of a configuration; None for one that cannot be read.
+def current_manifest(data: Mapping[str, Any]) -> Manifest | None:
+    """The images of a folder or of a function of the user's as they are now, from the ``data`` node of a configuration.
 
-    A process looks once, until ``forget()``.
+    None for those that cannot be read. A process looks once, until ``forget()``.
     """
-    root = Path(str(data["root"])).expanduser().absolute()
-    skip = data.get("on_error") == "skip"
-    return _folder_manifest(data["name"], str(root), data.get("val_fraction"), data.get("split_seed"), skip)
+    root = data.get("root")
+    place = None if root is None else str(Path(str(root)).expanduser().absolute())
+    skip, options = data.get("on_error") == "skip", yaml.safe_dump(data.get("options") or {})
+    return _current_manifest(data["name"], place, data.get("val_fraction"), data.get("split_seed"), skip, options)
 
 
 def forget() -> None:
-    """Look at the folders again when they are next asked for."""
-    _folder_manifest.cache_clear()
+    """Look at the images again when they are next asked for."""
+    _current_manifest.cache_clear()
 
 
 @lru_cache(maxsize=4)
-def _folder_manifest(
-    name: str, root: str, val_fraction: float | None, split_seed: int | None, skip: bool
+def _current_manifest(
+    name: str, root: str | None, val_fraction: float | None, split_seed: int | None, skip: bool, options: str
 ) -> Manifest | None:
     from ghostlab.data.config import DataConfig
     from ghostlab.data.datasets import build
 
-    split: dict[str, Any] = {"val_fraction": val_fraction, "split_seed": split_seed}
+    given: dict[str, Any] = {"val_fraction": val_fraction, "split_seed": split_seed, "options": yaml.safe_load(options)}
     try:
         with _unsaid():
-            return Manifest.of(*build(DataConfig(name, root, **split, on_error="skip" if skip else "raise")))
+            return Manifest.of(*build(DataConfig(name, root, **given, on_error="skip" if skip else "raise")))
     except (GhostlabError, OSError, TypeError):
         return None
 

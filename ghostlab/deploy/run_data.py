@@ -38,12 +38,11 @@ class RunData(DataModule):
     def setup(self, stage: str | None = None) -> None:
         first = self._sources is None
         super().setup(stage)
-        where = f"data.root={self.cfg.root}" if self.cfg.root else f"data={self.cfg.name}"
         if others := class_changes(self._trained_on or self.class_names, self.class_names):
-            raise RunError(f"{where}: {', '.join(others)} since the run was trained")
+            raise RunError(f"{self.cfg.where}: {', '.join(others)} since the run was trained")
         before = Manifest.read(self._run.folder) if first and self._run else None
         if before and (told := changes(before, Manifest.of(self.train_source, self.val_source))):
-            say(f"images    {told} since {self._run} was trained ({where})")
+            say(f"images    {told} since {self._run} was trained ({self.cfg.where})")
 
 
 def data_module(node: Mapping[str, Any], run: Run | None = None) -> RunData:

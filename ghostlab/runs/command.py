@@ -32,7 +32,7 @@ def strategy_of(config: Mapping[str, Any]) -> str:
 def common_overrides(config: dict[str, Any]) -> list[str]:
     """What the command line says of data, model and training, but for the strategies."""
     optimizer = config.get("optimizer", {}).get("name", DEFAULT_OPTIMIZER)
-    named = [f"data={config['data']['name']}", *named_overrides("model", config["model"]["name"])]
+    named = [name for group in ("data", "model") for name in named_overrides(group, config[group]["name"])]
     named += named_overrides("optimizer", optimizer) if optimizer != DEFAULT_OPTIMIZER else []
     rest = _changes(config, (*named, "strategy=baseline"), strategies=False)
     outputs = config.get("outputs", "outputs")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ghostlab.files import folder_name
 from ghostlab.modules import imported, is_function, version_of
 from ghostlab.runs.compose import CONF
 from ghostlab.runs.normal import flat, normal
@@ -61,11 +61,13 @@ NOT_IDENTITY = (
     "data.num_classes",
     "data.class_names",
     "data.stem_stride",
+    "data.factory",
     "model.factory",
     "model.native.train",
     "model.native.test",
     "strategy.kd.cache_folder",
-    "trainer.tensorboard",
+    "logger",
+    "trainer.tensorboard",  # of earlier versions
     "objective",
     "ablation",
 )
@@ -75,7 +77,7 @@ DEFAULT_OPTIMIZER = "adamw"
 GIVEN = "???"
 """The default of ``data.root`` where the data is a folder of the user's, known by the content of its images."""
 WHERE = ("data.root", "data.val_fraction", "data.split_seed")
-"""What the content of both halves stands for."""
+"""What the content of both halves stands for, where it is known."""
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
@@ -101,7 +103,7 @@ def run_folder(cfg: DictConfig) -> Path:
     """``<outputs>/<data>/<model>/<strategy>/seed<seed>``, with ``-<hash>`` where anything else is not the default."""
     data, model, strategy, optimizer = _names(cfg)
     suffix = f"-{config_hash(cfg)}" if optimizer != DEFAULT_OPTIMIZER or _changes(cfg) else ""
-    return Path(cfg.outputs) / data / re.sub("[/:]", "_", model) / strategy / f"seed{cfg.seed}{suffix}"
+    return Path(cfg.outputs) / folder_name(data) / folder_name(model) / strategy / f"seed{cfg.seed}{suffix}"
 
 
 def difference(ours: Config, theirs: Config) -> str | None:
@@ -116,12 +118,12 @@ def difference(ours: Config, theirs: Config) -> str | None:
 def identity(cfg: Config) -> dict[str, Any]:
     """All that makes two configurations different runs but for the seed: values by dotted key.
 
-    A folder of images counts with their content and how they are split, wherever it lies; a set that is downloaded, by
-    its name.
+    A folder of images counts with their content and how they are split, wherever it lies, and so do those that a
+    function of the user's makes; a set that is downloaded, by its name.
     """
     own = values(cfg)
     root = _defaults(cfg).get("data.root")
-    if root == GIVEN and (content := images(cfg)):
+    if _known_by_content(cfg) and (content := images(cfg)):
         return {key: value for key, value in own.items() if key not in WHERE} | {"images": content}
     return own if root in (None, GIVEN) else {key: value for key, value in own.items() if key != "data.root"}
 
@@ -145,37 +147,42 @@ def values(cfg: Config) -> dict[str, Any]:
 
 
 def plugged_in(cfg: Config) -> dict[str, str]:
-    """The strategies and the model from outside with their versions: those of now or, in a run's file, of then."""
+    """Strategies, model and data from outside with their versions: those of now or, in a run's file, of then."""
     if "plugged" in cfg or not isinstance(cfg, DictConfig):
         return cfg.get("plugged") or {}
-    model = str(cfg.model.name)
     found = plugged(tuple(map(str, cfg.strategy)))
-    if is_function(model):
-        found[model] = version_of(imported(model.partition(":")[0], f"model.factory={model}"))
+    for group in ("data", "model"):
+        if is_function(name := str(cfg[group].name)):
+            found[name] = version_of(imported(name.partition(":")[0], f"{group}.factory={name}"))
     return found
 
 
 def images(cfg: Config) -> str | None:
-    """A digest of the images of a folder, in their order, with their classes and which of them validate.
+    """A digest of the images of a folder or of a function of the user's, in their order, with their classes and which
+    of them validate.
 
-    None for any other data, for a folder that cannot be read, and for runs of versions that did not write it down.
+    None for any other data, for images that cannot be read, and for runs of versions that did not write it down.
     """
     if "images" in cfg or not isinstance(cfg, DictConfig):
         return cfg.get("images")
-    if _defaults(cfg).get("data.root") != GIVEN or OmegaConf.is_missing(cfg.data, "root"):
+    if not _known_by_content(cfg) or OmegaConf.is_missing(cfg.data, "root"):
         return None
-    from ghostlab.data.manifest import folder_manifest  # which imports torch
+    from ghostlab.data.manifest import current_manifest  # which imports torch
 
-    found = folder_manifest(plain(cfg.data))
+    found = current_manifest(plain(cfg.data))
     return found.digest if found else None
 
 
 def named_overrides(group: str, name: str) -> list[str]:
-    """How a command line names a model or an optimizer: by its file in ``conf/``, a function, or timm's name."""
+    """How a command line names data, a model or an optimizer: by its file in ``conf/``, a function, or timm's name."""
     option = _option(group, name)
     if option == "custom":
         return [f"{group}=custom", f"{group}.factory={name}"]
     return [f"{group}={option}"] if option == name else [f"{group}={option}", f"{group}.name={name}"]
+
+
+def _known_by_content(cfg: Config) -> bool:
+    return _defaults(cfg).get("data.root") == GIVEN or is_function(str(cfg["data"]["name"]))
 
 
 def _names(cfg: Config) -> tuple[str, str, str, str]:
@@ -224,8 +231,11 @@ def _defaults(cfg: Config) -> dict[str, Any]:
 @cache
 def _of_options(data: str, model: str, optimizer: str, strategies: tuple[str, ...]) -> dict[str, Any]:
     # Composed by hand, which is fifty times faster than Hydra: these options have no defaults lists.
-    nodes = {"data": data, "model": _option("model", model), "optimizer": _option("optimizer", optimizer)}
+    chosen = {"data": data, "model": model, "optimizer": optimizer}
+    nodes = {group: _option(group, name) for group, name in chosen.items()}
     options = {group: option_of(group, name) for group, name in {**nodes, "trainer": "default"}.items()}
+    if is_function(data):
+        options["data"] |= {"name": data}
     options["model"] |= {"name": model}
     options["optimizer"] |= {"name": optimizer}
     options["strategy"] = {key: value for name in strategies for key, value in option_of("strategy", name).items()}
@@ -249,4 +259,4 @@ def option_of(group: str, name: str) -> dict[str, Any]:
 def _option(group: str, name: str) -> str:
     if is_function(name):
         return "custom"
-    return name if (CONF / group / f"{name}.yaml").exists() else "timm"
+    return name if group == "data" or (CONF / group / f"{name}.yaml").exists() else "timm"

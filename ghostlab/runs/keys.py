@@ -8,7 +8,7 @@ from ghostlab.errors import UsageError, unknown
 
 __all__ = ["check_keys"]
 
-GROUPS = ("model", "data", "strategy", "optimizer", "trainer")
+GROUPS = ("model", "data", "strategy", "optimizer", "trainer", "logger")
 KEYS = (*GROUPS, "objective", "plugins", "seed", "outputs", "resume", "force")
 
 

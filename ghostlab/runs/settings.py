@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.data.config import DataConfig
 from ghostlab.errors import UsageError, unknown
-from ghostlab.modules import is_function
+from ghostlab.modules import function, is_function
 from ghostlab.runs.identity import config_hash, images, plain, plugged_in, run_folder, strategy_name
 from ghostlab.runs.keys import check_keys
 from ghostlab.runs.objective import Objective
@@ -23,9 +23,12 @@ from ghostlab.strategies.base import Strategy
 from ghostlab.strategies.plugins import register_modules
 from ghostlab.strategies.registry import join, load
 
-__all__ = ["Settings", "TrainerConfig", "parse"]
+__all__ = ["LoggerConfig", "Settings", "TrainerConfig", "parse"]
 
 T = TypeVar("T")
+FACTORIES = {"model": "nets:tiny", "data": "sets:load", "logger": "tracking:logger"}
+"""Groups in which a function of the user's may be chosen, and how one may be called."""
+LOGGERS = ("none", "tensorboard", "custom")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
 
 
@@ -44,7 +47,6 @@ class TrainerConfig:
     compile: bool
     grad_checkpointing: bool
     sync_batchnorm: bool
-    tensorboard: bool
 
     def __post_init__(self) -> None:
         for key in ("max_epochs", "num_nodes", "accumulate"):
@@ -52,6 +54,28 @@ class TrainerConfig:
         _require(self.clip is None or self.clip > 0, "trainer.clip", self.clip, "must be above 0, or null")
         if self.precision not in PRECISIONS:
             raise UsageError(f"trainer.precision={self.precision}: {unknown('precision', self.precision, PRECISIONS)}")
+
+
+@dataclass
+class LoggerConfig:
+    """``conf/logger``: where figures go besides ``metrics.csv``.
+
+    The function ``factory`` of ``logger=custom`` takes the run's folder, its name and ``options``.
+    """
+
+    name: str
+    factory: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.name not in LOGGERS:
+            raise UsageError(f"logger.name={self.name}: {unknown('logger', self.name, LOGGERS)}")
+        if self.name == "custom":
+            _require(self.factory is not None, "logger.factory", None, "must be <module>:<function>")
+            function(str(self.factory), "logger.factory", ("folder", "name"))
+        for key, value in {"factory": self.factory, "options": self.options}.items():
+            unused = self.name != "custom" and value
+            _require(not unused, f"logger.{key}", value, f"logger={self.name} has no use for it; leave it out")
 
 
 @dataclass(frozen=True)
@@ -64,6 +88,7 @@ class Settings:
     strategy: str
     optimizer: OptimizerConfig
     trainer: TrainerConfig
+    logger: LoggerConfig
     objective: Objective
     seed: int
     resume: str
@@ -102,6 +127,7 @@ def parse(cfg: DictConfig) -> Settings:
         strategy=strategy_name(cfg),
         optimizer=typed(OptimizerConfig, cfg.optimizer, "optimizer"),
         trainer=typed(TrainerConfig, cfg.trainer, "trainer"),
+        logger=typed(LoggerConfig, cfg.logger, "logger"),
         objective=typed(Objective, cfg.objective, "objective"),
         seed=_seed(cfg.seed),
         resume=cfg.resume,
@@ -166,17 +192,19 @@ def _check_complete(cls: type[Strategy], node: DictConfig, name: str) -> None:
 
 
 def _check_given(cfg: DictConfig) -> None:
-    if "factory" in cfg.model:
-        _check_factory(cfg.model)
+    for group in FACTORIES:
+        if isinstance(node := cfg.get(group), DictConfig) and "factory" in node.keys():  # noqa: SIM118 (if missing, too)
+            _check_factory(node, group)
     for key in sorted(OmegaConf.missing_keys(cfg)):
         raise UsageError(f"{key} must be given, as in {key}=<value>")
     check_keys(cfg)
 
 
-def _check_factory(model: DictConfig) -> None:
-    if OmegaConf.is_missing(model, "factory"):
-        raise UsageError("model.factory must be given, as in model.factory=my_project.nets:tiny")
-    _require(is_function(str(model.factory)), "model.factory", model.factory, "must be <module>:<function>")
+def _check_factory(node: DictConfig, group: str) -> None:
+    key = f"{group}.factory"
+    if OmegaConf.is_missing(node, "factory"):
+        raise UsageError(f"{key} must be given, as in {key}=my_project.{FACTORIES[group]}")
+    _require(is_function(str(node.factory)), key, node.factory, "must be <module>:<function>")
 
 
 def _require(holds: bool, key: str, value: object, allowed: str) -> None:

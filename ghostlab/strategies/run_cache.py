@@ -23,6 +23,7 @@ from ghostlab.distill import AnswerCache, Choice, answers
 from ghostlab.distill.cache import HEADER, Header, misfit, refuse_other
 from ghostlab.distill.topk import LARGEST, compress
 from ghostlab.errors import RunError, UsageError, keyed
+from ghostlab.files import folder_name
 from ghostlab.strategies.answers import CachedAnswers, given, live_answers
 from ghostlab.strategies.base import Drawn, Services, Task
 
@@ -64,7 +65,7 @@ class RunCache:
     def folder(self) -> Path:
         """Where it lies or is to be."""
         name = hashlib.sha256(json.dumps(self.fingerprint, sort_keys=True).encode()).hexdigest()[:8]
-        below = self.services.outputs / "teachers" / "caches" / self.fingerprint["data"]["name"]
+        below = self.services.outputs / "teachers" / "caches" / folder_name(self.fingerprint["data"]["name"])
         return self.cache_folder or below / name
 
     def find(self) -> AnswerCache | None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 
 from ghostlab.data import DataModule
@@ -83,7 +82,6 @@ def build_trainer(settings: Settings, history: History, checkpoints: Checkpoints
     on_terminal = sys.stdout.isatty()
     shown: Callback = ProgressBar(history) if on_terminal else EpochLines(history)
     own = [callback for s in settings.strategies for callback in s.callbacks()]
-    logger = _tensorboard(settings) if wanted.tensorboard else False
     check_machine(wanted)
     half = HalfWeights("bf16-true") if wanted.precision == "bf16-true" else None
     trainer = Trainer(
@@ -94,7 +92,7 @@ def build_trainer(settings: Settings, history: History, checkpoints: Checkpoints
         precision=None if half else wanted.precision,  # type: ignore[arg-type]
         accumulate_grad_batches=wanted.accumulate,
         gradient_clip_val=wanted.clip,
-        logger=logger,
+        logger=False,  # a run's own is made later
         callbacks=[*own, Rehearsal(settings.data.batch_size), history, shown, checkpoints, Enduring()],
         plugins=[plugin for plugin in (cluster(), half) if plugin],
         use_distributed_sampler=False,
@@ -154,10 +152,3 @@ def _checkpoint_gradients(model: Any, name: str) -> None:
     if not hasattr(model, "set_grad_checkpointing"):
         raise UsageError(f"trainer.grad_checkpointing=true: model '{name}' has no gradient checkpointing")
     model.set_grad_checkpointing(True)
-
-
-def _tensorboard(settings: Settings) -> TensorBoardLogger:
-    try:
-        return TensorBoardLogger(settings.folder, name="", version="tensorboard")
-    except ModuleNotFoundError as error:
-        raise UsageError("trainer.tensorboard=true: needs `pip install 'ghostlab[tensorboard]'`") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ghostlab.data.changes import changes, class_changes
-from ghostlab.data.manifest import Manifest, folder_manifest
+from ghostlab.data.manifest import Manifest, current_manifest
 from ghostlab.errors import RunError, UsageError
 from ghostlab.runs.command import common_overrides, row_overrides
 from ghostlab.runs.identity import values
@@ -35,7 +35,7 @@ def say_what_changed(settings: Settings) -> None:
         say(f"images    {changed} since {last} was finished; {another}: {command}")
     elif settings.resume != "never" and not settings.force and last.last.exists():
         raise UsageError(
-            f"data.root={settings.data.root}: {changed} since {last} began, which is not finished and cannot go on;"
+            f"{settings.data.where}: {changed} since {last} began, which is not finished and cannot go on;"
             " resume=never begins anew with the images of now"
         )
 
@@ -68,7 +68,7 @@ def _command(config: dict[str, Any], run: Run) -> str:
 
 
 def _told(run: Run, settings: Settings) -> str:
-    now, before = folder_manifest(settings.config["data"]), Manifest.read(run.folder)
+    now, before = current_manifest(settings.config["data"]), Manifest.read(run.folder)
     assert now is not None  # as its digest is part of the settings
     if before:
         return changes(before, now)

@@ -83,7 +83,8 @@ class History(Callback):
         timed = {name: of_run[name] for name in ("lr", "images_per_second", "seconds")}
         self.rows.append({"epoch": trainer.current_epoch + 1, **figures, **timed})
         for logger in trainer.loggers:
-            logger.log_metrics(figures, step=trainer.global_step)
+            logger.log_metrics({**self.rows[-1]}, step=trainer.global_step)
+            logger.save()
         self._write()
 
     def _of_process(self, trainer: Any) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from omegaconf import OmegaConf
 
 from ghostlab.data import DataConfig, DataModule
 from ghostlab.data.changes import class_changes
-from ghostlab.data.datasets import DATASETS, build
+from ghostlab.data.datasets import build, dataset_entry
 from ghostlab.data.folder import folder_sources, scan
-from ghostlab.data.manifest import Manifest, folder_manifest
+from ghostlab.data.manifest import Manifest, current_manifest
 from ghostlab.data.sources import Source
 from ghostlab.data.split import split_fraction
 from ghostlab.errors import GhostlabError, UsageError
@@ -34,7 +34,7 @@ class Images:
     def manifest(self) -> Manifest:
         """Those of this run, and what it has ``seen`` by way of others."""
         if self._own is None:
-            folder = folder_manifest(self._settings.config["data"]) if "images" in self._settings.config else None
+            folder = current_manifest(self._settings.config["data"]) if "images" in self._settings.config else None
             self._own = folder or Manifest.of(self._data.train_source, self._data.val_source)
             if self._settings.resumes and (before := Manifest.read(self._settings.folder)):
                 self._own = self._own.having_seen(before.seen)
@@ -75,7 +75,7 @@ def _again(data: dict[str, Any]) -> Manifest | None:
     known = {key: value for key, value in data.items() if key != "class_names"}
     try:
         config = typed(DataConfig, OmegaConf.create({**known, "download": False, "decoded": None}), "data")
-        by_index = DATASETS[config.name].build is folder_sources and not (Path(str(config.root)) / "val").is_dir()
+        by_index = dataset_entry(config.name).build is folder_sources and not (Path(str(config.root)) / "val").is_dir()
         return Manifest.of(*(_split_by_index(config) if by_index else build(config)))
     except (GhostlabError, OSError):
         return None

@@ -43,6 +43,7 @@ from ghostlab.training.fitting import check_fit
 from ghostlab.training.history import History
 from ghostlab.training.images import RunImages
 from ghostlab.training.leak import Images
+from ghostlab.training.loggers import RunLogger, build_logger
 from ghostlab.training.narrow_maps import check_narrow_maps
 from ghostlab.training.results import draw_curves, summary
 from ghostlab.training.services import RunServices
@@ -121,6 +122,7 @@ class _Parts:
     trainer: Trainer
     history: History
     checkpoints: Checkpoints
+    logger: RunLogger | None
 
 
 def _prepare(settings: Settings) -> _Parts:
@@ -133,6 +135,7 @@ def _prepare(settings: Settings) -> _Parts:
     check_narrow_maps(model, settings, task, trainer.strategy.root_device)
     began = start(model, settings, services.data, services.known)
     optimizer = build_optimizer(settings, trainer.world_size)
+    trainer.logger = logger = build_logger(settings)
     report.header(settings, services.data, model, optimizer)
     if began:
         say(began)
@@ -149,7 +152,7 @@ def _prepare(settings: Settings) -> _Parts:
         channels_last=settings.trainer.channels_last,
         compile_model=settings.trainer.compile,
     )
-    return _Parts(services.data, services.known.manifest, classifier, trainer, history, checkpoints)
+    return _Parts(services.data, services.known.manifest, classifier, trainer, history, checkpoints, logger)
 
 
 def _services(settings: Settings, trainer: Trainer) -> tuple[Task, RunServices]:
@@ -170,6 +173,8 @@ def _train(settings: Settings, parts: _Parts) -> dict[str, Any]:
 
 
 def _fit(settings: Settings, parts: _Parts) -> None:
+    if parts.logger:
+        parts.logger.log_hyperparams(_config(settings, parts))
     # Only the first process has cleared the folder for a new start: the others may still see what was there.
     checkpoint = _resumable(settings.run.last, parts.classifier) if settings.resumes else None
     try:
@@ -194,6 +199,8 @@ def _finish(settings: Settings, parts: _Parts) -> dict[str, Any]:
         title = f"{settings.model['name']}  {settings.strategy}  {settings.data.name}  seed {settings.seed}"
         draw_curves(parts.history, parts.classifier.losses.names, title, settings.run.curves_file)
         settings.run.finish(result)
+    if parts.logger:
+        parts.logger.finish(result, parts.trainer.global_step)
     return result
 
 
@@ -222,11 +229,15 @@ def _misfits(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
 
 @rank_zero_only
 def _write_config(settings: Settings, parts: _Parts) -> None:
+    write_text(settings.run.config_file, yaml.safe_dump(_config(settings, parts), sort_keys=False))
+    parts.images.write(settings.folder)
+
+
+def _config(settings: Settings, parts: _Parts) -> dict[str, Any]:
+    """The configuration with what the data says of itself."""
     data = parts.data
     classes = {"num_classes": data.num_classes, "class_names": list(data.class_names)}
-    config = {**settings.config, "data": {**settings.config["data"], **classes}}
-    write_text(settings.run.config_file, yaml.safe_dump(config, sort_keys=False))
-    parts.images.write(settings.folder)
+    return {**settings.config, "data": {**settings.config["data"], **classes}}
 
 
 def _refuse_other_run(settings: Settings) -> None:

@@ -16,6 +16,7 @@ from ghostlab.data.samples import random_state_kept
 from ghostlab.distill import TeacherSource
 from ghostlab.errors import UsageError
 from ghostlab.runs.compose import compose
+from ghostlab.runs.identity import named_overrides
 from ghostlab.runs.settings import Settings, parse
 from ghostlab.terminal import say
 from ghostlab.training.images import RunImages
@@ -82,7 +83,7 @@ def default_teacher(student: Settings) -> Settings:
             raise UsageError(
                 f"data.teacher.overrides: {override} has no effect: the student's {key} is the teacher's, too"
             )
-    cfg = compose([f"data={data['name']}", f"model={teacher['model']}", *teacher["overrides"]])
+    cfg = compose([*named_overrides("data", data["name"]), f"model={teacher['model']}", *teacher["overrides"]])
     cfg.data = {**data, "batch_size": cfg.data.batch_size}
     cfg.outputs = str(student.outputs / "teachers")
     return parse(cfg)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -90,13 +89,6 @@ def test_a_process_ends_with_one_line_and_exit_2(
 )
 def test_bad_usage_is_one_line_and_exit_2(call: Command, tmp_path: Path, arguments: list[str], line: str) -> None:
     check_refused(call, arguments, line, tmp_path)
-
-
-@pytest.mark.skipif(find_spec("tensorboard") is not None, reason="tensorboard is installed")
-def test_a_missing_extra_is_named(call: Command) -> None:
-    done = call("train.py", "trainer.tensorboard=true", *QUICK)
-    assert done.returncode == 2
-    assert done.stderr == "trainer.tensorboard=true: needs `pip install 'ghostlab[tensorboard]'`\n"
 
 
 def image_folder(root: Path, broken: bool = False) -> Path:

@@ -17,25 +17,30 @@ from ghostlab.runs.identity import plain
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted((CONF / "data").glob("*.yaml"))
+CUSTOM = ("factory", "options")
+"""Fields of ``data=custom`` alone."""
 
 
 def read(path: Path) -> dict[str, Any]:
     """The file as a run sees it whose model names no image size."""
     cfg = OmegaConf.create({"data": OmegaConf.load(path), "outputs": "outputs"})
     given = plain(cfg.data)
+    if path.stem == "custom":
+        return {**given, "name": "sets:load", "factory": "sets:load"}
     return {**given, "root": "somewhere"} if given["root"] == "???" else given
 
 
 def test_every_data_set_has_a_file() -> None:
-    assert [path.stem for path in FILES] == sorted(DATASETS)
+    assert [path.stem for path in FILES] == sorted([*DATASETS, "custom"])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_file_names_every_field_in_order_and_is_accepted(path: Path) -> None:
     given = read(path)
-    assert list(given) == [f.name for f in fields(DataConfig)]
+    assert [key for key in given if key not in CUSTOM] == [f.name for f in fields(DataConfig) if f.name not in CUSTOM]
+    assert {*given} >= {*CUSTOM} if path.stem == "custom" else not {*given} & {*CUSTOM}
     cfg = DataConfig(**given)
-    assert cfg.name == path.stem
+    assert cfg.name == ("sets:load" if path.stem == "custom" else path.stem)
     assert cfg.stem_stride == (1 if cfg.image_size <= 32 else 2)
     assert (CONF / "model" / f"{cfg.teacher.model}.yaml").exists()  # type: ignore[union-attr]
 

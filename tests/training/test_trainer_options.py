@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -198,13 +197,6 @@ def test_sync_batchnorm_trains_the_same_network_with_synchronised_norms(train: T
 def test_sync_batchnorm_over_cpus_is_refused() -> None:
     with pytest.raises(UsageError, match=r"^trainer\.sync_batchnorm=true: .* on GPUs only$"):
         trainer("trainer.sync_batchnorm=true", "trainer.devices=2")
-
-
-@pytest.mark.skipif(find_spec("tensorboard") is None, reason="tensorboard is not installed")
-def test_tensorboard_writes_the_figures(train: Train, tmp_path: Path) -> None:
-    train("trainer.tensorboard=true")
-    [file] = tmp_path.rglob("events.out.tfevents.*")
-    assert b"val_loss" in file.read_bytes()
 
 
 def test_devices_and_num_nodes_are_the_processes() -> None:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from ghostlab.errors import UsageError, unknown
+from ghostlab.files import folder_name
 from ghostlab.reparam import MultiBranchConv
 from ghostlab.runs import CONF, compose
 from ghostlab.runs.settings import Settings, parse
@@ -117,7 +118,7 @@ def open_search(wanted: SearchConfig) -> Search:
 
     base = Base(settings.model["depth"] or 1.0, settings.model["width"] or 1.0, settings.data.image_size)
     _check_scalable(plain, base, settings.model["name"])
-    folder = settings.outputs / "scaling" / settings.data.name / settings.model["name"].replace("/", "_")
+    folder = settings.outputs / "scaling" / folder_name(settings.data.name) / folder_name(settings.model["name"])
     name = f"{wanted.rules.budget:g}x-{_digest(settings, wanted.rules)}"
     names = (settings.model["name"], settings.data.name)
     return Search(wanted, base, Networks(build), *names, settings.trainer.max_epochs, folder / name)
