@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ghostlab import __version__
+from ghostlab.cli.completion import FLAGS, complete
 from ghostlab.errors import unknown
 
 __all__ = ["COMMANDS", "main"]
@@ -50,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name == "--version":
         print(__version__)
         return 0
+    if name in FLAGS and rest:
+        return complete([name, *rest], COMMANDS)
     if name not in COMMANDS:
         sys.stderr.write(f"{unknown('command', name, COMMANDS)}\n")
         return 2
