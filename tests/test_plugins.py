@@ -244,3 +244,38 @@ def test_an_installed_package_needs_no_plugins(tmp_path_factory: pytest.TempPath
         assert logged[0]["settings"]["plugged"]["ghostlab_noise.sets:shapes"] == "ghostlab-noise 1.0"
         assert logged[-1]["result/top1"] == json.loads(result.read_text())["top1"]
     assert "shapes" in ghostlab("report", "outputs")
+
+
+@pytest.fixture
+def experiment(folder: Path) -> Path:
+    """A folder of the user's with an experiment that names the plug-in, and joins it."""
+    file = folder / "mine" / "experiment" / "noisy.yaml"
+    file.parent.mkdir(parents=True)
+    head = "# @package _global_\ndefaults:\n  - override /strategy: noise+ema\n  - override /model: timm\n"
+    file.write_text(f"{head}plugins: [noise]\nmodel: {{name: test_resnet}}\n", encoding="utf-8")
+    return folder / "mine"
+
+
+def test_a_file_of_the_users_may_name_plugins(call: Command, experiment: Path, folder: Path) -> None:
+    done = call("train.py", "--config-dir", str(experiment), "experiment=noisy", *QUICK[2:])
+    assert done.returncode == 0, done.stderr
+    assert [file.parts[-3] for file in folder.rglob("result.json")] == ["ema+noise"]
+
+
+def test_a_module_in_such_a_file_that_is_not_there_is_named(call: Command, experiment: Path) -> None:
+    (experiment / "experiment" / "noisy.yaml").write_text("# @package _global_\nplugins: [nose]\n", encoding="utf-8")
+    done = call("train.py", "--config-dir", str(experiment), "experiment=noisy", *QUICK)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "plugins=[nose]: cannot be imported (ModuleNotFoundError: No module named 'nose')\n",
+    )
+
+
+def test_processes_of_a_launcher_know_the_plugins(fresh_command: Command, experiment: Path, folder: Path) -> None:
+    """Whether they were named in a file or on the command line."""
+    at_once = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *QUICK]
+    named = fresh_command("train.py", "-m", "plugins=[noise]", "strategy=noise,ema+noise", *at_once)
+    assert named.returncode == 0, named.stderr
+    filed = fresh_command("train.py", "-m", "--config-dir", "mine", "experiment=noisy", "seed=1,2", *at_once)
+    assert filed.returncode == 0, filed.stderr
+    assert len([*folder.rglob("result.json")]) == 4

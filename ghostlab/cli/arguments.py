@@ -40,7 +40,7 @@ def checked(arguments: Sequence[str]) -> list[str]:
     _check_flags(given)
     if given.shell_completion:
         return [*given.overrides, *flags]
-    register_plugins(given.overrides)
+    register_plugins(given.overrides, [given.config_dir] if given.config_dir else [])
     overrides = OverridesParser.create().parse_overrides(given.overrides)
     for one in overrides:
         _check(one)

@@ -36,9 +36,9 @@ def compose(overrides: Sequence[str] = (), folders: Sequence[str] | None = None)
         >>> list(cfg.strategy), cfg.strategy.kd.alpha
         (['kd', 'reparam'], 0.7)
     """
-    register()
-    register_plugins(overrides)
     searched = _own_folders() if folders is None else folders
+    register()
+    register_plugins(overrides, searched)
     search = [f"hydra.searchpath={_quoted(searched)}"] if searched else []
     with _hydra_set_aside(), initialize_config_dir(str(CONF), **VERSION_BASE):
         return hydra.compose("config", [*search, *overrides])

@@ -6,9 +6,12 @@ The defaults of a strategy from outside are those of its class, unless there is 
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import product
+from pathlib import Path
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
@@ -20,12 +23,13 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import ListConfig, OmegaConf
 
 from ghostlab.errors import UsageError
-from ghostlab.strategies.plugins import register_modules
+from ghostlab.strategies.plugins import register_inherited, register_modules
 from ghostlab.strategies.registry import STRATEGIES, join, knobs, load, plugged
 
 __all__ = ["modules_of", "register", "register_plugins"]
 
 GROUP = "strategy"
+NAME = re.compile(r"[\w-]+")
 
 
 class PlusSource(ConfigSource):
@@ -36,6 +40,7 @@ class PlusSource(ConfigSource):
         return "plus"
 
     def is_config(self, config_path: str) -> bool:
+        register_inherited()
         name = _joined(config_path)
         if plugged((name,)):
             load(name)  # says what is wrong with one that is not in the store
@@ -75,13 +80,30 @@ def register() -> None:
     _offer()
 
 
-def register_plugins(overrides: Sequence[str]) -> None:
-    """Let the strategies of the modules that an override ``plugins=[...]`` names be known, before Hydra is asked for
-    them; raises ``UsageError`` as ``register_modules`` does, and for what is no list of modules."""
+def register_plugins(overrides: Sequence[str], folders: Sequence[str] = ()) -> None:
+    """Let the strategies of the modules in ``plugins`` be known, before Hydra is asked for them.
+
+    ``plugins`` stands in an override, or in a file of the user's ``folders`` that one chooses, such as an experiment.
+    Raises ``UsageError`` as ``register_modules`` does, and for what is no list of modules.
+    """
+    for given in (*_overridden(overrides), *_chosen(overrides, folders)):
+        register_modules(modules_of(given))
+        _offer()
+
+
+def _overridden(overrides: Sequence[str]) -> Iterator[object]:
     for line in overrides:
         if line.lstrip("+").partition("=")[0] == "plugins":
-            register_modules(modules_of(OverridesParser.create().parse_override(line).value()))
-            _offer()
+            yield OverridesParser.create().parse_override(line).value()
+
+
+def _chosen(overrides: Sequence[str], folders: Sequence[str]) -> Iterator[object]:
+    for folder, line in product(folders, overrides):
+        group, _, names = line.lstrip("+").partition("=")
+        for name in names.split(","):
+            file = Path(folder.removeprefix("file://"), group, f"{name}.yaml")
+            if NAME.fullmatch(name) and file.is_file() and "plugins" in (node := OmegaConf.load(file)):
+                yield node.plugins
 
 
 def _offer() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Sequence
 
 from ghostlab.errors import UsageError
 from ghostlab.modules import imported, version_of
-from ghostlab.strategies.registry import StrategyEntry, add
+from ghostlab.strategies.registry import STRATEGIES, StrategyEntry, add
 
-__all__ = ["register_modules"]
+__all__ = ["hand_down", "register_inherited", "register_modules"]
+
+INHERITED = "GHOSTLAB_PLUGINS"
+"""In the environment, modules with strategies."""
 
 
 def register_modules(modules: Sequence[str]) -> None:
@@ -25,6 +29,18 @@ def register_modules(modules: Sequence[str]) -> None:
         for one in found:
             location = f"{module.__name__}:{one.__qualname__}"
             add(str(getattr(one, "name", "")), StrategyEntry(location, plugin=version_of(module)))
+
+
+def hand_down() -> None:
+    """Let the processes that this one starts know the modules that it knows."""
+    known = {entry.location.partition(":")[0] for entry in STRATEGIES.values() if entry.plugin}
+    if known:
+        os.environ[INHERITED] = ",".join(sorted(known))
+
+
+def register_inherited() -> None:
+    """``register_modules`` for those that were handed down."""
+    register_modules([name for name in os.environ.get(INHERITED, "").split(",") if name])
 
 
 def _is_strategy(found: object) -> bool:

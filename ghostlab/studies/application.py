@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.runs.compose import PACKAGE
 from ghostlab.runs.hydra_node import refuse_hydra_settings
+from ghostlab.strategies.plugins import hand_down
 
 if TYPE_CHECKING:
     from ghostlab.runs.settings import Settings
@@ -77,9 +78,10 @@ class Application:
         return self.context.config_loader.load_sweep_config(self.config, list(overrides))
 
     def launcher(self, work: Work) -> Launcher:
-        """The launcher that was chosen; the processes that it starts import the same code as this one."""
+        """The launcher that was chosen; the processes that it starts import the same code and plug-ins as this one."""
         paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(PACKAGE.parent), *filter(None, paths)]))
+        hand_down()
         return Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=work, config=self.config
         )
