@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ghostlab.errors import RunError
+from ghostlab.runs.run import Run
 
 __all__ = ["command", "trained"]
 
@@ -22,7 +23,7 @@ def command(name: str, *arguments: str) -> str:
     return done.stdout
 
 
-def trained(*arguments: str) -> Path:
-    """The folder of the run that ``ghostlab train`` with these arguments leaves behind."""
+def trained(*arguments: str) -> Run:
+    """The run that ``ghostlab train`` with these arguments leaves behind."""
     printed = command("train", *arguments)
-    return Path(shlex.split(next(line for line in printed.splitlines() if line.startswith("next: ")))[-1])
+    return Run(Path(shlex.split(next(line for line in printed.splitlines() if line.startswith("next: ")))[-1]))

@@ -26,13 +26,13 @@ def contestants(
     for runtime in runtimes:
         _require(runtime)
     files = {name: file_deployable(name, image_size) for name in names if is_exported(Path(name))}
-    wanted = [(name, runtime) for name in names if name not in files for runtime in runtimes]
-    exports = [pair for pair in wanted if pair[1] != EAGER]
+    pairs = [(name, runtime) for name in names if name not in files for runtime in runtimes]
+    exports = [pair for pair in pairs if pair[1] != EAGER]
     found = {pair[0]: find_folded(pair[0], image_size) for pair in exports}
     made: dict[tuple[str, str], Deployable] = {}
     for k, pair in enumerate(tracked(exports, "exporting")):
         made[pair] = export(found[pair[0]], pair[1], folder / str(k))
-    made |= {(name, EAGER): deployable(name, image_size) for name, runtime in wanted if runtime == EAGER}
+    made |= {(name, EAGER): deployable(name, image_size) for name, runtime in pairs if runtime == EAGER}
     return [one for name in names for one in ([files[name]] if name in files else [made[name, r] for r in runtimes])]
 
 

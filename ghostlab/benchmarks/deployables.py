@@ -93,7 +93,7 @@ def find_folded(given: str, image_size: int | None = None) -> FoldedNetwork:
     run = find_run(given)
     if run is not None:
         checkpoint = f"/{path.name}" if path.is_file() else ""
-        top1 = None if checkpoint else _figure(run.result_file, "top1")
+        top1 = None if checkpoint else (run.result() or {}).get("top1")
         return FoldedNetwork(
             "/".join(run.folder.parts[-4:]) + checkpoint, functools.partial(_of_run, path, image_size), top1
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import statistics
 import tempfile
@@ -11,16 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from ghostlab.benchmarks.commands import command, trained
 from ghostlab.files import write_text
+from ghostlab.quantities import mean_and_sd, ratio
+from ghostlab.tables import Column, terminal_table
 from ghostlab.terminal import tracked
 
 __all__ = ["distill"]
 
 OUT = Path("outputs/benchmarks/distill.json")
 AIM = 1.05
+"""Time of an epoch with a cached teacher, as a ratio to one without a teacher, that is to be kept."""
+COLUMNS: tuple[Column[dict[str, Any]], ...] = (
+    Column("way", align="left"),
+    Column("images_per_second", "images/s", show="{:,.0f}".format),
+    Column("ratio", "epoch time", show=ratio),
+    Column("ratios", "from - to", show=lambda ratios: f"{min(ratios):.2f} - {max(ratios):.2f}"),
+    Column("top1", "top-1", cell=lambda row: mean_and_sd(row["top1"], row["spread"])),
+)
 WAYS: dict[str, list[str]] = {
     "no teacher": ["strategy=baseline"],
     "live teacher": ["strategy=kd"],
@@ -57,10 +65,9 @@ def distill(repeats: int, overrides: list[str]) -> None:
 def measure(arguments: list[str]) -> dict[str, float]:
     """Seconds of an image and the final top-1 of one run."""
     run = trained(*arguments)
-    rows = list(csv.DictReader((run / "metrics.csv").open()))
-    result = json.loads((run / "result.json").read_text())
-    later = [1 / float(row["images_per_second"]) for row in rows[1:] or rows]
-    return {"seconds": statistics.median(later), "top1": result["top1"]}
+    rows = run.history()
+    later = [1 / row["images_per_second"] for row in rows[1:] or rows]
+    return {"seconds": statistics.median(later), "top1": (run.result() or {})["top1"]}
 
 
 def summary(baseline: list[dict[str, float]], runs: list[dict[str, float]]) -> dict[str, Any]:
@@ -78,14 +85,7 @@ def summary(baseline: list[dict[str, float]], runs: list[dict[str, float]]) -> d
 
 def show(rows: list[dict[str, Any]], build: float, overrides: list[str]) -> None:
     """Print the table and whether the aim is met."""
-    table = Table(title=" ".join(["cost of an epoch", *overrides]))
-    for column in ("", "images/s", "epoch time", "from - to", "top-1"):
-        table.add_column(column, justify="right" if column else "left")
-    for row in rows:
-        span = f"{min(row['ratios']):.2f} - {max(row['ratios']):.2f}"
-        top1 = f"{row['top1']:.2f} +- {row['spread']:.2f}"
-        table.add_row(row["way"], f"{row['images_per_second']:,.0f}", f"{row['ratio']:.2f}x", span, top1)
-    Console().print(table)
+    Console().print(terminal_table(COLUMNS, rows, " ".join(["cost of an epoch", *overrides])))
     cached = rows[-1]["ratio"]
     verdict = "within" if cached <= AIM else "above"
     print(f"an epoch with a cached teacher costs {cached:.3f} of one without, {verdict} the aim of {AIM}")

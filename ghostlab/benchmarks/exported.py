@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import functools
-import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ghostlab.benchmarks.deployables import Deployable, FoldedNetwork, Ready, as_deployed, read_options
-from ghostlab.benchmarks.foreign import Input, input_of, open_foreign
 from ghostlab.deploy.export.format import Runner
 from ghostlab.deploy.export.formats import FORMATS, format_of
+from ghostlab.deploy.export.onnx import running, session
+from ghostlab.deploy.export.place import read_notes
 from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import RunError, UsageError
@@ -24,13 +24,19 @@ from ghostlab.models import Counts, count, create_model
 from ghostlab.models.options import ALLOWED
 from ghostlab.runs.run import find_run
 
-__all__ = ["export", "file_deployable"]
+__all__ = ["export", "file_deployable", "input_of"]
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "interpolation": "bicubic", "crop_pct": 0.875}
 """What the description of a file says that is deleted after the measurement."""
 
-
 Opening = Callable[[Path, int], Runner]
+
+
+class Input(NamedTuple):
+    """Images (B, 3, size, size), float32; ``batch``: the only B there can be, None for any."""
+
+    size: int
+    batch: int | None
 
 
 def file_deployable(given: str, image_size: int | None = None) -> Deployable:
@@ -69,6 +75,36 @@ def export(found: FoldedNetwork, runtime: str, path: Path) -> Deployable:
     return Deployable(f"{found.name} ({runtime})", prepare, runtime, found.top1)
 
 
+def input_of(path: Path, image_size: int | None = None) -> Input:
+    """The one input of the network in a file; ``image_size`` in pixels where the file leaves it open.
+
+    Raises ``RunError`` for what is not ONNX, and ``UsageError`` for other inputs, for batches of more than one image
+    alone, and for a size that is not the file's or not known.
+    """
+    inputs = session(path, 1).get_inputs()
+    shape = inputs[0].shape if len(inputs) == 1 and inputs[0].type == "tensor(float)" else []
+    if len(shape) != 4 or shape[1] != 3 or (isinstance(shape[0], int) and shape[0] != 1):
+        given = ", ".join(f"{one.name}: {one.type} {one.shape}" for one in inputs)
+        raise UsageError(f"{path}: takes {given}; expected one input, float images (1 or any, 3, H, W)")
+    return Input(_side(path, shape[2:], image_size), shape[0] if isinstance(shape[0], int) else None)
+
+
+def _open_foreign(path: Path, threads: int | None = None) -> Runner:
+    """The network in a file without a description; raises ``RunError`` for what is not ONNX."""
+    return running(session(path, threads))
+
+
+def _side(path: Path, sides: list[int | str | None], image_size: int | None) -> int:
+    known = {side for side in sides if isinstance(side, int)}
+    if len(known) > 1:
+        raise UsageError(f"{path}: takes images of {sides[0]} x {sides[1]} px; expected as many rows as columns")
+    if known and image_size not in (None, *known):
+        raise UsageError(f"--image-size {image_size}: {path} is for {min(known)} px")
+    if not known and image_size is None:
+        raise UsageError(f"{path}: takes images of any size; say of which with --image-size")
+    return image_size or min(known)
+
+
 def _facts(path: Path, image_size: int | None) -> tuple[Input, Counts | None, Opening]:
     kind = format_of(path)
     try:
@@ -76,7 +112,7 @@ def _facts(path: Path, image_size: int | None) -> tuple[Input, Counts | None, Op
     except RunError:
         if kind.name != "onnx":
             raise
-        return input_of(path, image_size), None, open_foreign
+        return input_of(path, image_size), None, _open_foreign
     size = description.image_size
     if image_size not in (None, size):
         raise UsageError(f"--image-size {image_size}: {path} is for {size} px")
@@ -113,7 +149,6 @@ def _one_by_one(call: Callable[[Tensor], object], images: Tensor) -> object:
 
 def _top1(path: Path) -> float | None:
     """What ``tools/export.py`` found the file's to be."""
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        written: dict[str, Any] = json.loads((path.parent / "export.json").read_text(encoding="utf-8"))["formats"]
-        return next((float(one["top1"]) for one in written.values() if one["file"] == path.name), None)
+    with suppress(ValueError, KeyError, TypeError):
+        return next((float(one["top1"]) for one in read_notes(path.parent).values() if one["file"] == path.name), None)
     return None

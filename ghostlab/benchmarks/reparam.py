@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from rich.console import Console
-from rich.table import Table
 from torch import nn
 
 import ghostlab
-from ghostlab.benchmarks.chart import draw
 from ghostlab.benchmarks.contest import Contestant, Measured, Setting, contest
 from ghostlab.benchmarks.layers import LayerCost, layer_costs
-from ghostlab.files import write_text
+from ghostlab.files import write_file, write_text
+from ghostlab.quantities import ratio
+from ghostlab.tables import Column, terminal_table
 
 __all__ = ["GROUPS", "reparam"]
 
 OUT = Path("outputs/benchmarks/reparam.json")
 GROUPS = ("ghostnetv2", "efficientnet_b0", "mobilenetv2_100", "layers")
+COLUMNS: tuple[Column[dict[str, Any]], ...] = (
+    Column("name", align="left"),
+    Column("seconds", "ms", show=lambda seconds: f"{1e3 * seconds:,.0f}"),
+    Column("ratio", "time", show=ratio),
+    Column("low", "lowest to highest", cell=lambda row: f"{row['low']:.2f} to {row['high']:.2f}"),
+    Column("memory_ratio", "peak memory", show=ratio),
+)
+LAYER_COLUMNS: tuple[Column[LayerCost], ...] = (
+    Column("layer", "layer", align="left"),
+    Column("sites", "sites"),
+    Column("plain_ms", "plain, ms", show="{:.2f}".format),
+    Column("branches", "branches", show=ratio),
+    Column("online", "online", show=ratio),
+    Column("path", "auto takes", align="left"),
+)
 
 
 def plain(name: str) -> nn.Module:
@@ -44,14 +60,16 @@ def reparam(groups: Sequence[str], setting: Setting, rounds: int) -> None:
         if name == "layers":
             costs = layer_costs(grown("ghostnetv2", 3, "auto"), setting, rounds)
             result[name] = [cost._asdict() for cost in costs]
-            show_layers(costs, setting)
+            title = f"layers of ghostnetv2, N=3: forward and backward on {setting}"
+            Console().print(terminal_table(LAYER_COLUMNS, costs, title))
         else:
             measured = networks[name] = contest(contestants(name), setting, rounds)
             result[name] = {key: asdict(value) for key, value in measured.items()}
-            show(name, measured, setting)
+            title = f"{name}: a training step on {setting}"
+            Console().print(terminal_table(COLUMNS, _table_rows(measured), title))
         write_text(OUT, json.dumps(result, indent=2) + "\n")
     if networks:
-        draw(OUT.with_suffix(".png"), str(setting), networks)
+        _draw(OUT.with_suffix(".png"), str(setting), networks)
     print(f"written to {OUT}" + (f" and {OUT.with_suffix('.png')}" if networks else ""))
 
 
@@ -68,24 +86,27 @@ def contestants(name: str) -> list[Contestant]:
     ]
 
 
-def show(name: str, measured: dict[str, Measured], setting: Setting) -> None:
-    """Print the table of one model."""
-    table = Table(title=f"{name}: a training step on {setting}", title_justify="left")
-    for column in ("", "ms", "time", "lowest to highest", "peak memory"):
-        table.add_column(column, justify="right" if column else "left")
+def _table_rows(measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
     memory = next(iter(measured.values())).memory
-    for key, one in measured.items():
-        spread = f"{one.low:.2f} to {one.high:.2f}"
-        table.add_row(key, f"{1e3 * one.seconds:,.0f}", f"{one.ratio:.2f}x", spread, f"{one.memory / memory:.2f}x")
-    Console().print(table)
+    return [{"name": name, **asdict(one), "memory_ratio": one.memory / memory} for name, one in measured.items()]
 
 
-def show_layers(costs: list[LayerCost], setting: Setting) -> None:
-    """Print the table of layer shapes."""
-    table = Table(title=f"layers of ghostnetv2, N=3: forward and backward on {setting}", title_justify="left")
-    for column in ("layer", "sites", "plain, ms", "branches", "online", "auto takes"):
-        table.add_column(column, justify="left" if column == "layer" else "right")
-    for cost in costs:
-        ratios = (f"{cost.branches:.2f}x", f"{cost.online:.2f}x")
-        table.add_row(cost.layer, str(cost.sites), f"{cost.plain_ms:.2f}", *ratios, cost.path)
-    Console().print(table)
+def _draw(path: Path, title: str, groups: Mapping[str, Mapping[str, Measured]]) -> None:
+    """One panel a group: the time of every contestant as a ratio to the first, with its lowest and highest round."""
+    heights = [len(measured) for measured in groups.values()]
+    figure = Figure(figsize=(8, 1 + 0.36 * sum(heights) + 0.5 * len(heights)), layout="constrained")
+    panels = figure.subplots(len(groups), sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
+    for panel, (name, measured) in zip(panels, groups.items(), strict=True):
+        values = list(measured.values())
+        ratios = [one.ratio for one in values]
+        spread = [[one.ratio - one.low for one in values], [one.high - one.ratio for one in values]]
+        colors = ["tab:green" if "online" in key else "tab:gray" for key in measured]
+        bars = panel.barh(list(measured), ratios, xerr=spread, color=colors, ecolor="black", capsize=2)
+        panel.bar_label(bars, [f"{ratio:.2f}" for ratio in ratios], padding=8)
+        panel.axvline(1, color="black", linewidth=0.8)
+        panel.set_title(name, loc="left", fontsize=10)
+        panel.invert_yaxis()
+        panel.margins(x=0.1)
+    panels[-1].set_xlabel("time of a training step, as a ratio to the plain network")
+    figure.suptitle(title, fontsize=10)
+    write_file(path, lambda to: figure.savefig(to, dpi=120))

@@ -13,8 +13,7 @@ from ghostlab.reports.latency import measure_latencies
 from ghostlab.reports.screen import show
 from ghostlab.reports.summarize import summarize
 from ghostlab.reports.summary import Report
-from ghostlab.reports.watch import watch
-from ghostlab.reports.write import write_report
+from ghostlab.reports.write import watch, write_report
 from ghostlab.shell import command
 
 EVERY = 10

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -19,10 +18,10 @@ from ghostlab.errors import GhostlabError, RunError, UsageError, unknown
 from ghostlab.files import require_writable, write_text, writing
 from ghostlab.models import count
 from ghostlab.publish.card import card
-from ghostlab.publish.evidence import ablation_row, latencies, run_command
-from ghostlab.publish.facts import LICENCES, Ablation, Check, Facts, Latency
+from ghostlab.publish.facts import LICENCES, Check, Facts, Latency, find_ablation, read_latencies, run_command
 from ghostlab.publish.target import Target, largest_difference, open_saved, save, target_of
 from ghostlab.quantities import is_number
+from ghostlab.reports.summary import Section
 from ghostlab.runs.run import Run, find_run
 from ghostlab.training.scores import evaluate
 from ghostlab.training.transfer import some_images
@@ -35,7 +34,7 @@ TOLERANCE = 1e-4
 FLIPS = 1e-3
 """Share of the validation images whose answer rounding may change; one image in any case."""
 
-TOLD = ("top1", "top5", "epochs", "seed", "params_train", "params_deploy", "macs_deploy")
+FIGURES = ("top1", "top5", "epochs", "seed", "params_train", "params_deploy", "macs_deploy")
 """Figures of a result that the card tells."""
 
 
@@ -60,9 +59,9 @@ def publish(run: Path, out: Path, licence: str | None, evidence: Evidence = Evid
     if out.exists():
         raise UsageError(f"--out {out}: is there already; name a new folder")
     require_writable(out.parent)
-    result = _result(Run(run))
-    rows = latencies(evidence.latency, run, result) if evidence.latency else []
-    ablation = ablation_row(evidence.ablation, result) if evidence.ablation else None
+    result = _finished_result(Run(run))
+    rows = read_latencies(evidence.latency, run, result) if evidence.latency else []
+    ablation = find_ablation(evidence.ablation, result) if evidence.ablation else None
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
@@ -83,7 +82,7 @@ def _fill(
     result: dict[str, Any],
     licence: str,
     rows: list[Latency],
-    ablation: Ablation | None,
+    ablation: Section | None,
 ) -> Facts:
     """Write the network into ``folder``, which is to be ``out``, and compare what timm opens there with the run's."""
     config = run.config()
@@ -135,19 +134,19 @@ def _require_licence(licence: str | None) -> None:
         raise UsageError(f"--licence {licence}: {unknown('licence', licence, LICENCES)}")
 
 
-def _result(run: Run) -> dict[str, Any]:
-    file = run.result_file
-    try:
-        result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        numbers = {key: result[key] for key in TOLD} | {key: result.get(key) or 0 for key in ("top1_ema", "top1_raw")}
-        wrong = next((key for key, value in numbers.items() if not is_number(value)), None)
-        _ = result["config_hash"], result["strategy"]
-    except FileNotFoundError as error:
-        raise RunError(f"{run}: the run is not finished, it has no result.json") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{file}: not what training wrote ({type(error).__name__}: {error})") from error
+def _finished_result(run: Run) -> dict[str, Any]:
+    result, problem = run.read_result()
+    if problem:
+        raise RunError(f"{run.result_file}: {problem}")
+    if result is None:
+        raise RunError(f"{run}: the run is not finished, it has no result.json")
+    figures = {key: result.get(key) for key in FIGURES} | {
+        key: result.get(key) or 0 for key in ("top1_ema", "top1_raw")
+    }
+    wrong = [key for key, value in figures.items() if not is_number(value)]
+    wrong += [key for key in ("config_hash", "strategy") if not isinstance(result.get(key), str)]
     if wrong:
-        raise RunError(f"{file}: not what training wrote ({wrong}: {result[wrong]})")
+        raise RunError(f"{run.result_file}: not what training wrote ({wrong[0]}: {result.get(wrong[0])})")
     return result
 
 

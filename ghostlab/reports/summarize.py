@@ -8,15 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ghostlab.errors import UsageError
-from ghostlab.reports.effects import comparison_effects, method
-from ghostlab.reports.factors import interactions, main_effects
+from ghostlab.reports.effects import comparison_effects, interactions, main_effects, method
 from ghostlab.reports.latency import Latencies, read_latencies
-from ghostlab.reports.lines import line
+from ghostlab.reports.lines import summary_line, with_shared_work
 from ghostlab.reports.notes import table_notes
 from ghostlab.reports.results import figure, read_runs, top1_by_seed
-from ghostlab.reports.scan import Scan, run_folders, scan
-from ghostlab.reports.shared import with_shared_work
+from ghostlab.reports.scan import Scan, scan
 from ghostlab.reports.summary import Report, RunRecord, Section
+from ghostlab.runs.run import run_folders
 from ghostlab.shell import command
 from ghostlab.statistics.paired import resolution
 from ghostlab.studies.plan import Plan, Table, read_plan
@@ -89,7 +88,7 @@ def _section(plan: Plan, table: Table, latencies: Latencies) -> Section:
         title=table.title,
         overrides=table.overrides,
         reference=reference,
-        lines=[line(row, runs[row.name], runs[reference], own.get(row.name), latencies) for row in table.rows],
+        lines=[summary_line(row, runs[row.name], runs[reference], own.get(row.name), latencies) for row in table.rows],
         direct=[effect for effect in effects if effect is not own[effect.row]],
         interactions=interactions(table, top1, step),
         others=[],

@@ -11,10 +11,11 @@ import yaml
 from filelock import FileLock
 from pytest import param
 
-from ghostlab.reports.results import figure, read_config, read_runs, top1_by_seed
+from ghostlab.reports.results import figure, read_runs, top1_by_seed
 from ghostlab.reports.summary import RunRecord
 from ghostlab.runs import config_hash
 from ghostlab.runs.identity import SCHEMA
+from ghostlab.runs.run import Run
 from ghostlab.studies.plan import Row
 from tests.reports.runs import config, planned
 
@@ -134,5 +135,5 @@ def test_a_result_that_is_no_number_is_named_and_no_seed(tmp_path: Path, key: st
 )
 def test_a_damaged_configuration_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.yaml").write_text(text)
-    assert read_config(tmp_path) is None
-    assert read_config(tmp_path / "nowhere") is None
+    assert Run(tmp_path).find_config() is None
+    assert Run(tmp_path / "nowhere").find_config() is None

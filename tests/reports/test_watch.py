@@ -12,7 +12,7 @@ import pytest
 
 from ghostlab.reports.summarize import summarize
 from ghostlab.reports.summary import Report
-from ghostlab.reports.watch import watch
+from ghostlab.reports.write import watch
 from ghostlab.studies.plan import Plan
 from tests.reports.runs import planned
 

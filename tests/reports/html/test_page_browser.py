@@ -201,7 +201,7 @@ def test_on_a_phone_no_plot_is_cut_off(phone: Any) -> None:
             return box.width && (box.left < room.left - 1 || box.right > room.right + 1);
         }).map(text => plot.id + ': ' + text.textContent)})"""
     assert becomes(phone, cut, [])
-    for plot in ("s1-main", "s1-forest", "s1-interactions"):
+    for plot in ("s1-main", "s1-forest", "s1-interaction"):
         ticks = [text.bounding_box() for text in phone.query_selector_all(f"#{plot} .xtick text")]
         titles = [text.bounding_box() for text in phone.query_selector_all(f"#{plot} .g-xtitle text")]
         assert ticks

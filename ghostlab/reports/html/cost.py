@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ghostlab.reports.html import formats
-from ghostlab.reports.html.figures.style import Figure, label, layout, number
-from ghostlab.reports.html.verdicts import line_mark, line_words
-from ghostlab.reports.summary import Line, Section
+from ghostlab.quantities import duration, mean_and_sd, ratio
+from ghostlab.reports.html.style import MARKS, TIMES, Figure, label, layout, number, typeset
+from ghostlab.reports.summary import Line
+from ghostlab.reports.table import ResultRow
 
 __all__ = ["cost", "front"]
 
-Entry = tuple[float, float, Line]
+Entry = tuple[float, float, ResultRow]
+"""Time, top-1 in percent, and the row that has both."""
 
 
-def cost(section: Section) -> Figure | None:
+def cost(rows: Sequence[ResultRow]) -> Figure | None:
     """Top-1 over the time relative to the reference (seconds where that is not known); None for less than two rows."""
-    relative = all(line.time_ratio is not None for line in section.lines if line.top1 is not None)
+    finished = [(row, row.line) for row in rows if row.line and row.line.top1 is not None]
+    relative = all(line.time_ratio is not None for _, line in finished)
     entries = [
-        (time, line.top1, line)
-        for line in section.lines
+        (time, line.top1, row)
+        for row, line in finished
         if line.top1 is not None and (time := line.time_ratio if relative else line.seconds) is not None
     ]
     if len(entries) < 2:
@@ -28,9 +30,9 @@ def cost(section: Section) -> Figure | None:
     ends = [*best, (max(time for time, _, _ in entries), best[-1][1], best[-1][2])]
     entries.sort(key=lambda entry: entry not in best)
     title = "training time, times the reference's" if relative else "training time, seconds"
-    x = {"title": {"text": title, "standoff": 6}, "ticksuffix": formats.TIMES if relative else ""}
+    x = {"title": {"text": title, "standoff": 6}, "ticksuffix": TIMES if relative else ""}
     y = {"title": {"text": "top-1 (%)", "standoff": 8}}
-    return {"data": [_steps(ends), _points(section, entries)], "layout": layout(420, x, y, zoom=True)}
+    return {"data": [_steps(ends), _points(entries)], "layout": layout(420, x, y, zoom=True)}
 
 
 def front(entries: Sequence[Entry]) -> list[Entry]:
@@ -53,15 +55,14 @@ def _steps(best: Sequence[Entry]) -> Figure:
     }
 
 
-def _points(section: Section, entries: Sequence[Entry]) -> Figure:
-    marks = [line_mark(section, line) for _, _, line in entries]
-    spread = [number(line.top1_sd) for _, _, line in entries]
+def _points(entries: Sequence[Entry]) -> Figure:
+    marks = [MARKS[row.outcome] for _, _, row in entries]
     return {
         "type": "scatter",
         "mode": "markers+text",
         "x": [number(time) for time, _, _ in entries],
         "y": [number(top1) for _, top1, _ in entries],
-        "text": [label(line.name) for _, _, line in entries],
+        "text": [label(row.name) for _, _, row in entries],
         "textposition": "middle right",
         "textfont": {"color": "--ink", "size": 11},
         "marker": {
@@ -70,14 +71,21 @@ def _points(section: Section, entries: Sequence[Entry]) -> Figure:
             "size": 11,
             "line": {"width": 2, "color": [one.color for one in marks]},
         },
-        "error_y": {"type": "data", "array": spread, "color": "--faint", "thickness": 1.25, "width": 0},
-        "customdata": [_says(section, line) for _, _, line in entries],
+        "error_y": {
+            "type": "data",
+            "array": [number(row.line.top1_sd) if row.line else None for _, _, row in entries],
+            "color": "--faint",
+            "thickness": 1.25,
+            "width": 0,
+        },
+        "customdata": [_hover(row, row.line) for _, _, row in entries if row.line],
         "hovertemplate": "%{customdata}<extra></extra>",
     }
 
 
-def _says(section: Section, line: Line) -> str:
-    took = f"{formats.times(line.time_ratio)}  {formats.duration(line.seconds)}"
-    top1 = formats.top1(line.top1, line.top1_sd)
-    says = label(line_words(section, line), None)
-    return f"<b>{label(line.name, None)}</b><br>top-1 {top1}<br>time {took}<br>{says}"
+def _hover(row: ResultRow, line: Line) -> str:
+    times = [ratio(line.time_ratio)] if line.time_ratio is not None else []
+    times += [duration(line.seconds)] if line.seconds is not None else []
+    top1 = mean_and_sd(line.top1, line.top1_sd) if line.top1 is not None else ""
+    figures = typeset(f"top-1 {top1}<br>time {'  '.join(times)}")
+    return f"<b>{label(row.name, None)}</b><br>{figures}<br>{label(row.verdict, None)}"

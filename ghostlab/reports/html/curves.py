@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from ghostlab.reports.html.figures.style import Figure, label, layout, number, rgb
+from ghostlab.reports.html.style import Figure, label, layout, number, rgb
 from ghostlab.reports.summary import Line, RunRecord, Section
 
 __all__ = ["curves", "first_shown", "stroke"]
