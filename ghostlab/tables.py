@@ -22,8 +22,8 @@ from rich.table import Table
 from rich.text import Text
 
 __all__ = [
-    *("TEXT", "UNKNOWN", "Column", "Rendering", "columns_of", "csv_table", "escaped", "known_columns"),
-    *("markdown_table", "one_line", "terminal_table"),
+    *("TEXT", "UNKNOWN", "Column", "Rendering", "columns_of", "csv_table", "escaped", "is_known"),
+    *("known_columns", "markdown_table", "one_line", "terminal_table"),
 ]
 
 Row = TypeVar("Row")
@@ -58,7 +58,7 @@ class Column(Generic[Row]):
         """What is known of the row, None where it is nothing."""
         if self.get:
             return self.get(row)
-        return row.get(self.key) if isinstance(row, Mapping) else getattr(row, self.key)
+        return row[self.key] if isinstance(row, Mapping) else getattr(row, self.key)
 
     def text(self, row: Row) -> str:
         """The cell as it is read; what is not known or no finite number is a dash."""

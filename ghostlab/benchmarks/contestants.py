@@ -12,7 +12,7 @@ from ghostlab.deploy.export.formats import FORMATS, is_exported
 from ghostlab.errors import UsageError, unknown
 from ghostlab.terminal import tracked
 
-__all__ = ["contestants", "cores"]
+__all__ = ["contestants", "core_count"]
 
 
 def contestants(
@@ -36,7 +36,7 @@ def contestants(
     return [one for name in names for one in ([files[name]] if name in files else [made[name, r] for r in runtimes])]
 
 
-def cores() -> int:
+def core_count() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -22,7 +22,16 @@ from ghostlab.models import count, create_model
 from ghostlab.reparam import NothingToFoldError, deployed
 from ghostlab.runs.run import find_run, open_run
 
-__all__ = ["EAGER", "Deployable", "FoldedNetwork", "Ready", "as_deployed", "deployable", "find_folded", "read_options"]
+__all__ = [
+    "EAGER",
+    "Deployable",
+    "FoldedNetwork",
+    "LoadedNetwork",
+    "as_deployed",
+    "deployable",
+    "find_folded",
+    "read_options",
+]
 
 EAGER = "eager"
 FUSED, AS_BUILT = "fused", "as built"
@@ -32,7 +41,7 @@ FOLDED_BY = ("ghostlab", "timm")
 
 
 @dataclass(frozen=True)
-class Ready:
+class LoadedNetwork:
     """A network in memory: ``call`` takes images (B, 3, image_size, image_size), float32."""
 
     call: Callable[[Tensor], object]
@@ -53,7 +62,7 @@ class Deployable:
     """A name to show, and a function of no arguments (importable) that another process calls."""
 
     name: str
-    prepare: Callable[[], Ready]
+    prepare: Callable[[], LoadedNetwork]
     runtime: str = EAGER
     """"eager", or the name of one of ``FORMATS``; for "eager" images are channels-last."""
     top1: float | None = None
@@ -133,7 +142,7 @@ def _of_fused(path: Path, image_size: int | None) -> tuple[nn.Module, str, int]:
     return network.model, FUSED if network.folded else AS_BUILT, image_size or network.description.image_size
 
 
-def _ready(found: FoldedNetwork) -> Ready:
+def _ready(found: FoldedNetwork) -> LoadedNetwork:
     began = time.perf_counter()
     model, form, image_size = found.build()
     leaner = lean(model)
@@ -143,7 +152,7 @@ def _ready(found: FoldedNetwork) -> Ready:
         counts = count(model, image_size)
     except UsageError as error:
         raise UsageError(f"--image-size {image_size}: {found.name}: {error}") from error
-    return Ready(call, form if leaner is model else "lean", image_size, counts.params, counts.macs, load)
+    return LoadedNetwork(call, form if leaner is model else "lean", image_size, counts.params, counts.macs, load)
 
 
 def as_deployed(model: nn.Module, image_size: int | None = None) -> tuple[nn.Module, str]:

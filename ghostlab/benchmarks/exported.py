@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ghostlab.benchmarks.deployables import Deployable, FoldedNetwork, Ready, as_deployed, read_options
+from ghostlab.benchmarks.deployables import Deployable, FoldedNetwork, LoadedNetwork, as_deployed, read_options
 from ghostlab.deploy.export.format import Runner
 from ghostlab.deploy.export.formats import FORMATS, format_of
 from ghostlab.deploy.export.onnx import running, session
@@ -32,7 +32,7 @@ IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "interp
 Opening = Callable[[Path, int], Runner]
 
 
-class Input(NamedTuple):
+class ImageInput(NamedTuple):
     """Images (B, 3, size, size), float32; ``batch``: the only B there can be, None for any."""
 
     size: int
@@ -50,7 +50,7 @@ def file_deployable(given: str, image_size: int | None = None) -> Deployable:
         raise UsageError(f"'{given}': no such file")
     kind = format_of(path)
     kind.require()
-    takes, counts, opening = _facts(path, image_size)
+    takes, counts, opening = _description(path, image_size)
     run = find_run(path)
     name = "/".join([*run.folder.parts[-4:], *path.resolve().relative_to(run.folder).parts]) if run else given
     prepare = functools.partial(_of_file, path, opening, "file", takes, counts)
@@ -69,13 +69,13 @@ def export(found: FoldedNetwork, runtime: str, path: Path) -> Deployable:
     description = Description(architecture, tuple(map(str, classes)), {"input_size": [3, size, size], **IMAGENET})
     file = path.with_name(path.name + kind.files[0])
     kind.convert(Network(model, description, None), file)
-    takes = Input(size, None if kind.dynamic_batch else 1)
+    takes = ImageInput(size, None if kind.dynamic_batch else 1)
     form = form if lean(model) is model else "lean"
     prepare = functools.partial(_of_file, file, kind.open, form, takes, count(model, size))
     return Deployable(f"{found.name} ({runtime})", prepare, runtime, found.top1)
 
 
-def input_of(path: Path, image_size: int | None = None) -> Input:
+def input_of(path: Path, image_size: int | None = None) -> ImageInput:
     """The one input of the network in a file; ``image_size`` in pixels where the file leaves it open.
 
     Raises ``RunError`` for what is not ONNX, and ``UsageError`` for other inputs, for batches of more than one image
@@ -86,7 +86,7 @@ def input_of(path: Path, image_size: int | None = None) -> Input:
     if len(shape) != 4 or shape[1] != 3 or (isinstance(shape[0], int) and shape[0] != 1):
         given = ", ".join(f"{one.name}: {one.type} {one.shape}" for one in inputs)
         raise UsageError(f"{path}: takes {given}; expected one input, float images (1 or any, 3, H, W)")
-    return Input(_side(path, shape[2:], image_size), shape[0] if isinstance(shape[0], int) else None)
+    return ImageInput(_side(path, shape[2:], image_size), shape[0] if isinstance(shape[0], int) else None)
 
 
 def _open_foreign(path: Path, threads: int | None = None) -> Runner:
@@ -105,7 +105,7 @@ def _side(path: Path, sides: list[int | str | None], image_size: int | None) -> 
     return image_size or min(known)
 
 
-def _facts(path: Path, image_size: int | None) -> tuple[Input, Counts | None, Opening]:
+def _description(path: Path, image_size: int | None) -> tuple[ImageInput, Counts | None, Opening]:
     kind = format_of(path)
     try:
         description = kind.describe(path)
@@ -116,7 +116,7 @@ def _facts(path: Path, image_size: int | None) -> tuple[Input, Counts | None, Op
     size = description.image_size
     if image_size not in (None, size):
         raise UsageError(f"--image-size {image_size}: {path} is for {size} px")
-    return Input(size, None if kind.dynamic_batch else 1), _counts(description), kind.open
+    return ImageInput(size, None if kind.dynamic_batch else 1), _counts(description), kind.open
 
 
 def _counts(description: Description) -> Counts | None:
@@ -131,14 +131,14 @@ def _counts(description: Description) -> Counts | None:
     return None
 
 
-def _of_file(path: Path, opening: Opening, form: str, takes: Input, counts: Counts | None) -> Ready:
+def _of_file(path: Path, opening: Opening, form: str, takes: ImageInput, counts: Counts | None) -> LoadedNetwork:
     began = time.perf_counter()
     call = opening(path, torch.get_num_threads())
     load = time.perf_counter() - began
     if takes.batch == 1:
         form += ", batch 1"
     params, macs = counts or (None, None)
-    return Ready(
+    return LoadedNetwork(
         functools.partial(_one_by_one, call) if takes.batch == 1 else call, form, takes.size, params, macs, load
     )
 

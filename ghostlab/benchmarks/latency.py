@@ -14,7 +14,7 @@ from rich.console import Console
 
 from ghostlab.benchmarks.contestants import contestants
 from ghostlab.benchmarks.deployables import EAGER, Deployable
-from ghostlab.benchmarks.scatter import Horizontal, ScatterPoint, scatter
+from ghostlab.benchmarks.scatter import HorizontalAxis, ScatterPoint, scatter
 from ghostlab.benchmarks.timing import Conditions, Times, TimingRow, measure
 from ghostlab.deploy.export.formats import FORMATS
 from ghostlab.errors import UsageError
@@ -24,7 +24,7 @@ from ghostlab.tables import Column, terminal_table
 
 __all__ = ["DEFAULT", "LatencyConfig", "latency", "processor"]
 
-OUT = Path("outputs/benchmarks/latency.json")
+LATENCY_FILE = Path("outputs/benchmarks/latency.json")
 DEFAULT = (
     "ghostnetv2",
     "ghostnetv3_100:folded_by=timm",
@@ -57,7 +57,7 @@ class LatencyConfig:
 
 def latency(config: LatencyConfig) -> None:
     """Measure models, runs and files side by side, print a table for each batch and number of threads, and write
-    ``OUT`` with a chart of the first of these beside it."""
+    ``LATENCY_FILE`` with a chart of the first of these beside it."""
     conditions = config.conditions()
     with tempfile.TemporaryDirectory() as folder:
         found = contestants(config.names, config.runtimes, config.image_size, Path(folder))
@@ -66,7 +66,7 @@ def latency(config: LatencyConfig) -> None:
         rows: list[TimingRow] = []
         for one in conditions:
             rows += measure(found, one)
-            show(rows[-len(found) :], _where(one.threads), one)
+            print_results(rows[-len(found) :], _hardware(one.threads), one)
     _write(rows, conditions, {one.name: one.top1 for one in found})
     _chart(rows[: len(found)], found, config)
 
@@ -76,12 +76,12 @@ def _write(rows: Sequence[TimingRow], conditions: Sequence[Conditions], top1: di
     versions = {kind: FORMATS[kind].runtime for kind in sorted({row.runtime for row in rows} - {EAGER})}
     content = {"conditions": shared, "processor": processor(), "torch": torch.__version__, "runtimes": versions}
     listed = [{**asdict(row), "top1": top1[row.name]} for row in rows]
-    write_text(OUT, json.dumps({**content, "rows": listed}, indent=2) + "\n")
+    write_text(LATENCY_FILE, json.dumps({**content, "rows": listed}, indent=2) + "\n")
 
 
 def _chart(rows: Sequence[TimingRow], found: Sequence[Deployable], config: LatencyConfig) -> None:
     accuracy, macs = ("top-1 on the validation images, %", False), ("MACs of an image, in millions", True)
-    horizontal = Horizontal(*(accuracy if config.accuracy else macs))
+    horizontal = HorizontalAxis(*(accuracy if config.accuracy else macs))
     points = []
     for row, one in zip(rows, found, strict=True):
         value = one.top1 if config.accuracy else row.macs and row.macs / 1e6
@@ -92,11 +92,11 @@ def _chart(rows: Sequence[TimingRow], found: Sequence[Deployable], config: Laten
     if unknown:
         print(f"not in the chart, for their MACs are not known: {', '.join(unknown)}")
     if not points:
-        print(f"written to {OUT}")
+        print(f"written to {LATENCY_FILE}")
         return
-    title = f"batch {config.batches[0]}, mean and 95th percentile, {_where(rows[0].threads)}"
-    scatter(OUT.with_suffix(".png"), title, horizontal, points)
-    print(f"written to {OUT} and {OUT.with_suffix('.png')}")
+    title = f"batch {config.batches[0]}, mean and 95th percentile, {_hardware(rows[0].threads)}"
+    scatter(LATENCY_FILE.with_suffix(".png"), title, horizontal, points)
+    print(f"written to {LATENCY_FILE} and {LATENCY_FILE.with_suffix('.png')}")
 
 
 def _require_accuracies(found: Sequence[Deployable]) -> None:
@@ -108,7 +108,7 @@ def _require_accuracies(found: Sequence[Deployable]) -> None:
         )
 
 
-def _where(threads: int) -> str:
+def _hardware(threads: int) -> str:
     return f"{threads} thread{'s' * (threads > 1)} of {processor()}, float32"
 
 
@@ -120,7 +120,7 @@ def processor() -> str:
     return next(named, platform.processor() or platform.machine())
 
 
-def show(rows: Sequence[TimingRow], where: str, conditions: Conditions) -> None:
+def print_results(rows: Sequence[TimingRow], where: str, conditions: Conditions) -> None:
     """Print what was measured, then a table for each batch."""
     Console().print(terminal_table(NETWORK_COLUMNS, rows, f"deployed networks on {where}"))
     for k, batch in enumerate(conditions.batches):
@@ -135,7 +135,7 @@ def _milliseconds(seconds: float) -> str:
 
 NETWORK_COLUMNS: tuple[Column[TimingRow], ...] = (
     Column("name", align="left"),
-    Column("form", "as", align="left"),
+    Column("form", "as"),
     Column("image_size", "px"),
     Column("params", "params", show=quantity),
     Column("macs", "MACs", show=quantity),

@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import nn
 
 import ghostlab
-from ghostlab.benchmarks.contest import Contestant, Measured, Setting, contest
+from ghostlab.benchmarks.contest import Contestant, Setting, StepCost, contest
 from ghostlab.benchmarks.layers import LayerCost, layer_costs
 from ghostlab.files import write_file, write_text
 from ghostlab.quantities import ratio
@@ -23,7 +23,7 @@ from ghostlab.tables import Column, terminal_table
 
 __all__ = ["GROUPS", "reparam"]
 
-OUT = Path("outputs/benchmarks/reparam.json")
+REPARAM_FILE = Path("outputs/benchmarks/reparam.json")
 GROUPS = ("ghostnetv2", "efficientnet_b0", "mobilenetv2_100", "layers")
 COLUMNS: tuple[Column[dict[str, Any]], ...] = (
     Column("name", align="left"),
@@ -38,27 +38,27 @@ LAYER_COLUMNS: tuple[Column[LayerCost], ...] = (
     Column("plain_ms", "plain, ms", show="{:.2f}".format),
     Column("branches", "branches", show=ratio),
     Column("online", "online", show=ratio),
-    Column("path", "auto takes", align="left"),
+    Column("path", "auto takes"),
 )
 
 
-def plain(name: str) -> nn.Module:
+def plain_model(name: str) -> nn.Module:
     """The model as it is deployed, with its batch norms."""
     return ghostlab.create_model(name)
 
 
-def grown(name: str, branches: int, online: str) -> nn.Module:
+def reparameterized_model(name: str, branches: int, online: str) -> nn.Module:
     """The model with branches, computed by ``online``."""
     return ghostlab.reparameterize(ghostlab.create_model(name), branches=branches, online=online)
 
 
 def reparam(groups: Sequence[str], setting: Setting, rounds: int) -> None:
-    """Measure ``groups`` and print a table of each; everything is written to ``OUT``."""
-    networks: dict[str, dict[str, Measured]] = {}
+    """Measure ``groups`` and print a table of each; everything is written to ``REPARAM_FILE``."""
+    networks: dict[str, dict[str, StepCost]] = {}
     result: dict[str, Any] = {"setting": asdict(setting), "rounds": rounds, "torch": torch.__version__}
     for name in groups:
         if name == "layers":
-            costs = layer_costs(grown("ghostnetv2", 3, "auto"), setting, rounds)
+            costs = layer_costs(reparameterized_model("ghostnetv2", 3, "auto"), setting, rounds)
             result[name] = [cost._asdict() for cost in costs]
             title = f"layers of ghostnetv2, N=3: forward and backward on {setting}"
             Console().print(terminal_table(LAYER_COLUMNS, costs, title))
@@ -67,31 +67,31 @@ def reparam(groups: Sequence[str], setting: Setting, rounds: int) -> None:
             result[name] = {key: asdict(value) for key, value in measured.items()}
             title = f"{name}: a training step on {setting}"
             Console().print(terminal_table(COLUMNS, _table_rows(measured), title))
-        write_text(OUT, json.dumps(result, indent=2) + "\n")
+        write_text(REPARAM_FILE, json.dumps(result, indent=2) + "\n")
     if networks:
-        _draw(OUT.with_suffix(".png"), str(setting), networks)
-    print(f"written to {OUT}" + (f" and {OUT.with_suffix('.png')}" if networks else ""))
+        _draw(REPARAM_FILE.with_suffix(".png"), str(setting), networks)
+    print(f"written to {REPARAM_FILE}" + (f" and {REPARAM_FILE.with_suffix('.png')}" if networks else ""))
 
 
 def contestants(name: str) -> list[Contestant]:
     """The plain model first; N up to 6 and timm's own GhostNetV3 beside GhostNetV2."""
     counts = range(1, 7) if name == "ghostnetv2" else (3,)
-    online = [Contestant(f"N={n}, online", functools.partial(grown, name, n, "auto")) for n in counts]
-    timm = [Contestant("timm ghostnetv3_100", functools.partial(plain, "ghostnetv3_100"))]
+    online = [Contestant(f"N={n}, online", functools.partial(reparameterized_model, name, n, "auto")) for n in counts]
+    timm = [Contestant("timm ghostnetv3_100", functools.partial(plain_model, "ghostnetv3_100"))]
     return [
-        Contestant("plain", functools.partial(plain, name)),
-        Contestant("N=3, branches", functools.partial(grown, name, 3, "never")),
+        Contestant("plain", functools.partial(plain_model, name)),
+        Contestant("N=3, branches", functools.partial(reparameterized_model, name, 3, "never")),
         *(timm if name == "ghostnetv2" else []),
         *online,
     ]
 
 
-def _table_rows(measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
+def _table_rows(measured: Mapping[str, StepCost]) -> list[dict[str, Any]]:
     memory = next(iter(measured.values())).memory
     return [{"name": name, **asdict(one), "memory_ratio": one.memory / memory} for name, one in measured.items()]
 
 
-def _draw(path: Path, title: str, groups: Mapping[str, Mapping[str, Measured]]) -> None:
+def _draw(path: Path, title: str, groups: Mapping[str, Mapping[str, StepCost]]) -> None:
     """One panel a group: the time of every contestant as a ratio to the first, with its lowest and highest round."""
     heights = [len(measured) for measured in groups.values()]
     figure = Figure(figsize=(8, 1 + 0.36 * sum(heights) + 0.5 * len(heights)), layout="constrained")

@@ -25,7 +25,7 @@ from ghostlab.runs.identity import named_overrides, plain
 from ghostlab.shell import command
 from ghostlab.tables import Column, terminal_table
 
-__all__ = ["Scaled", "chosen_factors", "scaled", "show"]
+__all__ = ["Scaled", "factors_of_arguments", "print_scaled", "scale_model"]
 
 UNSCALED = Factors()
 COLUMNS: tuple[Column[tuple[str, ...]], ...] = (
@@ -50,7 +50,7 @@ class Scaled:
     stages: list[NetworkStage]
 
 
-def chosen_factors(arguments: Mapping[str, Any]) -> Factors:
+def factors_of_arguments(arguments: Mapping[str, Any]) -> Factors:
     """The factors that a command line asks for: by phi, with the paper's, official or own bases, or one by one.
 
     Raises ``UsageError`` for a factor that is not above 0 and for what excludes each other.
@@ -72,7 +72,7 @@ def chosen_factors(arguments: Mapping[str, Any]) -> Factors:
     return official(phi) if arguments["official"] else compound(phi, **{**BASES, **bases})
 
 
-def scaled(cfg: DictConfig, factors: Factors = UNSCALED, multiple: int = 1) -> Scaled:
+def scale_model(cfg: DictConfig, factors: Factors = UNSCALED, multiple: int = 1) -> Scaled:
     """The model of a composed configuration, ``factors`` times as deep, wide and large as the configuration says.
 
     Raises ``UsageError`` for an unknown model and for one that cannot be scaled.
@@ -86,12 +86,12 @@ def scaled(cfg: DictConfig, factors: Factors = UNSCALED, multiple: int = 1) -> S
     return Scaled(width, depth, train, test, count(model, test), _megabytes(model), stages(model, test))
 
 
-def show(name: str, factors: Factors, multiple: int, overrides: Sequence[str]) -> None:
+def print_scaled(name: str, factors: Factors, multiple: int, overrides: Sequence[str]) -> None:
     """Print the model as it is and scaled, stage by stage, and the command line that trains the scaled one."""
     data = [] if any(text.startswith("data=") for text in overrides) else ["data=imagenet"]
     chosen = [*named_overrides("model", name), *data, *overrides]
     cfg = compose(chosen)
-    before, after = scaled(cfg, multiple=1), scaled(cfg, factors, multiple)
+    before, after = scale_model(cfg, multiple=1), scale_model(cfg, factors, multiple)
     print(f"{name}: " + ", ".join(f"{key} x{value:.5g}" for key, value in factors._asdict().items()))
     Console().print(_table(before, after))
     print(_command(cfg, chosen, after))

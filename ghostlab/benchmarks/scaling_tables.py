@@ -14,7 +14,7 @@ from ghostlab.models import Counts, count, create_model
 from ghostlab.models.scaling import Factors, round_resolution
 from ghostlab.tables import Column, terminal_table
 
-__all__ = ["TABLES", "PaperTable", "PrintedRow", "computed", "rounds_to", "table"]
+__all__ = ["TABLES", "PaperTable", "PrintedRow", "count_printed", "print_paper_tables", "rounds_to"]
 
 COMPOUND = Factors(1.4, 1.2, 1.3)
 """Depth, width and resolution that the paper prints for MobileNetV1 (table 3) and B0 (table 7)."""
@@ -97,7 +97,7 @@ TABLES = (
 
 
 @cache
-def computed(row: PrintedRow, pixels: int) -> Counts:
+def count_printed(row: PrintedRow, pixels: int) -> Counts:
     """Parameters and MACs of a row's network for images of ``pixels`` at 1,000 classes."""
     with torch.device("meta"):
         model = create_model(row.model, depth=row.factors.depth, width=row.factors.width)
@@ -110,11 +110,11 @@ def rounds_to(value: float, printed: str) -> bool:
     return f"{value:.{decimals}f}" == printed
 
 
-def table(multiple: int = 1) -> None:
+def print_paper_tables(multiple: int = 1) -> None:
     """Print all tables. Image sizes are rounded to multiples of ``multiple``."""
     for paper in TABLES:
         sizes = [round_resolution(paper.pixels, row.factors.resolution, multiple) for row in paper.rows]
-        rows = [CountedRow(row, size, computed(row, size)) for row, size in zip(paper.rows, sizes, strict=True)]
+        rows = [CountedRow(row, size, count_printed(row, size)) for row, size in zip(paper.rows, sizes, strict=True)]
         console = Console(width=max(80, Console().width))
         console.print(terminal_table(_columns(paper), rows, paper.title, box=None))
         print()

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ghostlab.benchmarks.commands import trained
+from ghostlab.benchmarks.commands import train_run
 from ghostlab.files import write_text
 from ghostlab.quantities import ratio
 from ghostlab.tables import Column, terminal_table
@@ -19,7 +19,7 @@ from ghostlab.terminal import tracked
 
 __all__ = ["strategies"]
 
-OUT = Path("outputs/benchmarks/strategies.json")
+STRATEGIES_FILE = Path("outputs/benchmarks/strategies.json")
 COLUMNS: tuple[Column[dict[str, Any]], ...] = (
     Column("strategy", "strategy", align="left"),
     Column("images_per_second", "images/s", show="{:,.0f}".format),
@@ -45,15 +45,17 @@ def strategies(names: list[str], repeats: int, overrides: list[str]) -> None:
     table: list[dict[str, Any]] = [
         {"strategy": name, **ratios_to_baseline(measured["baseline"], runs)} for name, runs in measured.items()
     ]
-    write_text(OUT, json.dumps({"overrides": overrides, "repeats": repeats, "rows": table}, indent=2) + "\n")
+    write_text(
+        STRATEGIES_FILE, json.dumps({"overrides": overrides, "repeats": repeats, "rows": table}, indent=2) + "\n"
+    )
     Console().print(terminal_table(COLUMNS, table, " ".join(["training cost of strategies", *overrides])))
-    print(f"written to {OUT}")
+    print(f"written to {STRATEGIES_FILE}")
 
 
 def train_shortly(name: str, seed: int, folder: Path, overrides: list[str]) -> dict[str, float]:
     """Seconds per image and peak memory in MiB of one short run, NaN where the system does not tell it."""
     epochs = MORE_EPOCHS.get(name, ["trainer.max_epochs=2"])
-    run = trained(f"strategy={name}", f"seed={seed}", f"outputs={folder}", *epochs, *overrides)
+    run = train_run(f"strategy={name}", f"seed={seed}", f"outputs={folder}", *epochs, *overrides)
     seconds = statistics.mean(1 / row["images_per_second"] for row in run.history()[1:])
     return {"seconds": seconds, "memory": (run.result() or {}).get("peak_memory_mb") or math.nan}
 

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple, Self
 
 from ghostlab.errors import GhostlabError, RunError, lacks_memory
 
-__all__ = ["Answer", "Seat"]
+__all__ = ["Handler", "WorkerProcess"]
 
-Answer = Callable[[str], Any]
+Handler = Callable[[str], Any]
 """What a contestant does in a turn, given the question."""
 
 
-PATIENCE = 5.0
+EXIT_TIMEOUT = 5.0
 """Seconds until the exit code of a process is known whose end of the pipe is closed."""
 
 
@@ -29,13 +29,13 @@ class _Failed(NamedTuple):
     traceback: str
 
 
-class Seat:
+class WorkerProcess:
     """A process that calls ``prepare`` (importable) and then answers questions with what that returned.
 
     As a context manager it ends the process. A ``GhostlabError`` in the process is raised here.
     """
 
-    def __init__(self, name: str, prepare: Callable[[], Answer]) -> None:
+    def __init__(self, name: str, prepare: Callable[[], Handler]) -> None:
         self.name = name
         context = mp.get_context("spawn")
         self._pipe, there = context.Pipe()
@@ -67,7 +67,7 @@ class Seat:
 
     def _by(self) -> str:
         """What ended the process, as far as its exit code tells: that of a signal is negative."""
-        self._process.join(PATIENCE)
+        self._process.join(EXIT_TIMEOUT)
         code = self._process.exitcode or 0
         if code >= 0:
             return f"with exit code {code}"
@@ -81,7 +81,7 @@ class Seat:
         return self.wait()
 
 
-def _work(pipe: Connection, prepare: Callable[[], Answer]) -> None:
+def _work(pipe: Connection, prepare: Callable[[], Handler]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent ends this one
     try:
         answer = prepare()
@@ -93,10 +93,10 @@ def _work(pipe: Connection, prepare: Callable[[], Answer]) -> None:
     except EOFError:  # the other end is gone
         return
     except Exception as error:
-        pipe.send(_Failed(_told(error), traceback.format_exc()))
+        pipe.send(_Failed(_error_line(error), traceback.format_exc()))
 
 
-def _told(error: Exception) -> str:
+def _error_line(error: Exception) -> str:
     if lacks_memory(error):
         return "out of memory; a smaller --batch may help"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -14,7 +14,7 @@ from ghostlab.reports.summary import Section
 from ghostlab.reports.table import finished_seeds, line_table
 from ghostlab.tables import Column, columns_of, markdown_table
 
-__all__ = ["OWNER", "card"]
+__all__ = ["OWNER", "model_card"]
 
 OWNER = "YOUR-NAME"
 """What stands for the user's or organisation's name on the hub."""
@@ -53,7 +53,7 @@ QUANTIZABLE = ("Chu et al., Make RepVGG Greater Again: A Quantization-aware Appr
 TIMM = "Wightman, PyTorch Image Models, https://github.com/huggingface/pytorch-image-models"
 
 
-def card(facts: Facts) -> str:
+def model_card(facts: Facts) -> str:
     """The text of ``README.md``."""
     sections = {
         "Use": _use(facts),
@@ -120,7 +120,7 @@ def _accuracy(facts: Facts) -> str:
         rows += [("top-1 of the averaged weights", f"{result['top1_ema']:.2f} %")]
         rows += [("top-1 of the weights as trained", f"{result['top1_raw']:.2f} %")]
     said = f"On the {images} of {data['name']}, after epoch {result['epochs']}, one run (seed {result['seed']})."
-    return f"{_pairs(data['name'], rows)}\n\n{said} {_checked(facts)}"
+    return f"{_two_columns(data['name'], rows)}\n\n{said} {_checked(facts)}"
 
 
 def _checked(facts: Facts) -> str:
@@ -148,7 +148,7 @@ def _recipe(facts: Facts) -> str:
         top1 = facts.result.get("teacher_top1")
         name = teacher.partition(" (")[0].removeprefix("teacher ")
         rows.append(("teacher", f"{name}, top-1 {top1:.1f} %" if top1 else name))
-    return f"{_pairs('value', rows)}\n\n```\n{facts.command}\n```"
+    return f"{_two_columns('value', rows)}\n\n```\n{facts.command}\n```"
 
 
 def _size(facts: Facts) -> str:
@@ -220,7 +220,7 @@ def _value(value: Any) -> str:
     return str(value).rpartition("/")[2] if str(value).startswith("/") else str(value)
 
 
-def _pairs(heading: str, rows: Sequence[tuple[str, str]]) -> str:
+def _two_columns(heading: str, rows: Sequence[tuple[str, str]]) -> str:
     columns: list[Column[tuple[str, str]]] = [
         Column("name", get=itemgetter(0), align="left"),
         Column("value", heading, itemgetter(1), align="left"),

@@ -96,19 +96,19 @@ def read_latencies(file: Path, run: Path, result: Mapping[str, Any]) -> list[Lat
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        return [row for one in content["rows"] if _is_of(one, run, result) for row in _rows(one, content)]
+        return [row for one in content["rows"] if _is_about(one, run, result) for row in _latency_rows(one, content)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise RunError(f"{file}: not what tools/benchmark.py latency wrote ({cause})") from error
 
 
-def _is_of(row: Mapping[str, Any], run: Path, result: Mapping[str, Any]) -> bool:
+def _is_about(row: Mapping[str, Any], run: Path, result: Mapping[str, Any]) -> bool:
     size = row["params"], row["macs"]
     same = size == (result["params_deploy"], result["macs_deploy"])
     return same or row["name"] == "/".join(run.resolve().parts[-4:])
 
 
-def _rows(row: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[Latency]:
+def _latency_rows(row: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[Latency]:
     threads = row.get("threads", content["conditions"]["threads"])
     for times in row["times"]:
         yield Latency(

@@ -17,9 +17,9 @@ from ghostlab.deploy.run_data import data_module
 from ghostlab.errors import GhostlabError, RunError, UsageError, unknown
 from ghostlab.files import require_writable, write_text, writing
 from ghostlab.models import count
-from ghostlab.publish.card import card
+from ghostlab.publish.card import model_card
 from ghostlab.publish.facts import LICENCES, Check, Facts, Latency, find_ablation, read_latencies, run_command
-from ghostlab.publish.target import Target, largest_difference, open_saved, save, target_of
+from ghostlab.publish.target import TimmNetwork, largest_difference, open_saved, save_for_timm, timm_network
 from ghostlab.quantities import is_number
 from ghostlab.reports.summary import Section
 from ghostlab.runs.run import Run, find_run
@@ -31,7 +31,7 @@ __all__ = ["TOLERANCE", "Evidence", "publish"]
 TOLERANCE = 1e-4
 """Largest difference of an output that rounding may make, relative to the largest output."""
 
-FLIPS = 1e-3
+CHANGED_ANSWERS = 1e-3
 """Share of the validation images whose answer rounding may change; one image in any case."""
 
 FIGURES = ("top1", "top5", "epochs", "seed", "params_train", "params_deploy", "macs_deploy")
@@ -66,8 +66,8 @@ def publish(run: Path, out: Path, licence: str | None, evidence: Evidence = Evid
         out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        facts = _fill(temporary, out, Run(run), result, str(licence), rows, ablation)
-        write_text(temporary / "README.md", card(facts))
+        facts = _write_files(temporary, out, Run(run), result, str(licence), rows, ablation)
+        write_text(temporary / "README.md", model_card(facts))
         with writing(out):
             temporary.replace(out)
     finally:
@@ -75,7 +75,7 @@ def publish(run: Path, out: Path, licence: str | None, evidence: Evidence = Evid
     return facts
 
 
-def _fill(
+def _write_files(
     folder: Path,
     out: Path,
     run: Run,
@@ -88,11 +88,11 @@ def _fill(
     config = run.config()
     data = data_module(config["data"], run)
     preprocessing = data.cfg.preprocessing()
-    present = _is_there(data)
-    target = target_of(run.folder, config, some_images(data) if present else _noise(preprocessing))
+    present = _has_images(data)
+    target = timm_network(run.folder, config, some_images(data) if present else _random_images(preprocessing))
     classes = config["data"].get("class_names") or range(config["data"]["num_classes"])
     with writing(out):
-        save(target, folder, preprocessing, list(map(str, classes)), licence)
+        save_for_timm(target, folder, preprocessing, list(map(str, classes)), licence)
     return Facts(
         name=re.sub(r"[^\w.-]+", "-", out.resolve().name),
         architecture=target.architecture,
@@ -104,13 +104,13 @@ def _fill(
         command=run_command(config),
         counts=count(target.model, preprocessing["input_size"][-1]),
         images=(data.train_size, data.val_size) if present else None,
-        check=_compared(folder, run, target, data if present else None, _noise(preprocessing)),
+        check=_compared(folder, run, target, data if present else None, _random_images(preprocessing)),
         latencies=rows,
         ablation=ablation,
     )
 
 
-def _compared(folder: Path, run: Run, target: Target, data: DataModule | None, images: Tensor) -> Check:
+def _compared(folder: Path, run: Run, target: TimmNetwork, data: DataModule | None, images: Tensor) -> Check:
     original = run.open()
     opened = open_saved(folder)
     difference = largest_difference(original, opened, images)
@@ -122,7 +122,7 @@ def _compared(folder: Path, run: Run, target: Target, data: DataModule | None, i
     if data is None:
         return Check(difference, None)
     before, after = (evaluate(m, data.val_dataloader(), data.num_classes)["top1"] for m in (original, opened))
-    if abs(before - after) / 100 * data.val_size > max(1.0, FLIPS * data.val_size) + 0.5:
+    if abs(before - after) / 100 * data.val_size > max(1.0, CHANGED_ANSWERS * data.val_size) + 0.5:
         raise RunError(f"top-1 {before:.2f} of the run's network, {after:.2f} of timm's: nothing is written")
     return Check(difference, (before, after))
 
@@ -150,7 +150,7 @@ def _finished_result(run: Run) -> dict[str, Any]:
     return result
 
 
-def _is_there(data: DataModule) -> bool:
+def _has_images(data: DataModule) -> bool:
     try:
         data.setup()
     except GhostlabError:
@@ -158,5 +158,5 @@ def _is_there(data: DataModule) -> bool:
     return True
 
 
-def _noise(preprocessing: dict[str, Any]) -> Tensor:
+def _random_images(preprocessing: dict[str, Any]) -> Tensor:
     return torch.randn(4, *preprocessing["input_size"], generator=torch.Generator().manual_seed(0))

@@ -18,7 +18,7 @@ from ghostlab.strategies.registry import STRATEGIES
 from ghostlab.studies.plan import Comparison, Row, Table
 from ghostlab.studies.relations import parts
 
-__all__ = ["Samples", "comparison_effects", "interactions", "main_effects", "method", "testable"]
+__all__ = ["Samples", "comparison_effects", "describe_test", "family_size", "interactions", "main_effects"]
 
 Samples = Mapping[str, Mapping[int, float]]
 """Top-1 in percent by row and seed."""
@@ -32,7 +32,7 @@ def comparison_effects(table: Table, top1: Samples, step: float) -> list[Effect]
     """The effect of every comparison of a table; ``step`` is that of top-1 (``statistics.paired.resolution``)."""
     pairs = [_differences(one, top1) for one in table.comparisons]
     found = [paired(differences, step) for differences in pairs]
-    family = max(testable(table), sum(one is not None and one.p is not None for one in found))
+    family = max(family_size(table), sum(one is not None and one.p is not None for one in found))
     adjusted = corrected(found, family)
     settled = sum(p is not None and p < LEVEL for p in adjusted)
     level = LEVEL / max(family - settled, 1)
@@ -42,15 +42,15 @@ def comparison_effects(table: Table, top1: Samples, step: float) -> list[Effect]
     ]
 
 
-def testable(table: Table) -> int:
+def family_size(table: Table) -> int:
     """How many comparisons have two seeds or more in the plan: the family that is corrected for."""
     seeds = {row.name: row.runs.keys() for row in table.rows}
     return sum(len(seeds[one.row] & seeds[one.reference]) > 1 for one in table.comparisons)
 
 
-def method(table: Table) -> str:
+def describe_test(table: Table) -> str:
     """In words, what is tested in a table."""
-    family = testable(table)
+    family = family_size(table)
     seeds = max((len(row.runs) for row in table.rows), default=0)
     if not family or seeds < 2:
         return "Nothing is tested: that takes two seeds or more of a row and of what it is compared with."
@@ -130,20 +130,20 @@ def _contexts(rows: Mapping[Context, Row], chosen: tuple[str, ...], top1: Sample
     for context in rows:
         if context & set(chosen):
             continue
-        signs = {context | added: sign for added, sign in _corners(chosen)}
-        if signs.keys() <= rows.keys() and _alike([rows[one] for one in signs]):
+        signs = {context | added: sign for added, sign in _signed_subsets(chosen)}
+        if signs.keys() <= rows.keys() and _differ_in_strategies_only([rows[one] for one in signs]):
             contrast = {rows[one].name: sign for one, sign in signs.items()}
             found += [contrast] if all(top1[name] for name in contrast) else []
     return found
 
 
-def _corners(chosen: tuple[str, ...]) -> list[tuple[Context, int]]:
+def _signed_subsets(chosen: tuple[str, ...]) -> list[tuple[Context, int]]:
     """All subsets of the chosen strategies with their signs in the contrast."""
     sizes = range(len(chosen) + 1)
     return [(frozenset(one), (-1) ** (len(chosen) - size)) for size in sizes for one in combinations(chosen, size)]
 
 
-def _alike(rows: Sequence[Row]) -> bool:
+def _differ_in_strategies_only(rows: Sequence[Row]) -> bool:
     """Whether rows have the same values wherever they join the same strategy, and nothing else that differs."""
     own = [{text for text in row.overrides if not text.startswith("strategy=")} for row in rows]
     for text in set().union(*own):

@@ -13,7 +13,7 @@ from typing import Any
 
 from ghostlab.errors import RunError
 from ghostlab.files import write_text
-from ghostlab.reports.results import figure
+from ghostlab.reports.results import metric
 from ghostlab.reports.summary import Report, RunRecord
 from ghostlab.runs.run import Run
 
@@ -94,6 +94,6 @@ def network_of(run: RunRecord) -> str | None:
     model, data = config["model"], config["data"]
     options = {key: value for key, value in model.items() if value is not None and key not in NOT_ARCHITECTURE}
     size = data.get("test_size") or data.get("image_size")
-    counts = [figure(run, key) for key in ("params_deploy", "macs_deploy")]
+    counts = [metric(run, key) for key in ("params_deploy", "macs_deploy")]
     whole = json.dumps([options, data.get("num_classes"), size, counts], sort_keys=True, default=str)
     return f"{model['name']} at {size} px, {hashlib.sha256(whole.encode()).hexdigest()[:8]}"

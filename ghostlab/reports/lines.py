@@ -13,7 +13,7 @@ from typing import Any
 
 from ghostlab.quantities import duration
 from ghostlab.reports.latency import Latencies
-from ghostlab.reports.results import figure, top1_by_seed
+from ghostlab.reports.results import metric, top1_by_seed
 from ghostlab.reports.summary import Effect, Line, RunRecord
 from ghostlab.runs.identity import identity
 from ghostlab.runs.run import Run
@@ -49,7 +49,7 @@ def summary_line(
 
 
 def _mean(runs: Sequence[RunRecord], key: str) -> float | None:
-    values = [value for run in runs if (value := figure(run, key)) is not None]
+    values = [value for run in runs if (value := metric(run, key)) is not None]
     return statistics.mean(values) if values else None
 
 
@@ -57,7 +57,7 @@ def _ratio(runs: Sequence[RunRecord], reference: Sequence[RunRecord], key: str) 
     """Mean ratio over the seeds that both have on the same device."""
     by_seed = {run.seed: run for run in reference}
     pairs = [(run, by_seed[run.seed]) for run in runs if run.seed in by_seed]
-    values = [(figure(one, key), figure(other, key)) for one, other in pairs if _device(one) == _device(other)]
+    values = [(metric(one, key), metric(other, key)) for one, other in pairs if _device(one) == _device(other)]
     ratios = [one / other for one, other in values if one and other]
     return statistics.mean(ratios) if ratios else None
 
@@ -103,7 +103,7 @@ def _cache(run: RunRecord) -> str | None:
 
 
 def _with_part(run: RunRecord, users: Mapping[str, int]) -> RunRecord:
-    cache, own, whole = _cache(run), figure(run, "seconds"), figure(run, "cache_seconds")
+    cache, own, whole = _cache(run), metric(run, "seconds"), metric(run, "cache_seconds")
     if cache is None or own is None or whole is None:
         return run
     return replace(run, result={**(run.result or {}), "seconds": own + whole / users[cache]})
@@ -111,7 +111,7 @@ def _with_part(run: RunRecord, users: Mapping[str, int]) -> RunRecord:
 
 def _notes(every: Sequence[RunRecord], users: Mapping[str, int]) -> Iterable[str]:
     for cache, count in users.items():
-        known = [seconds for run in every if _cache(run) == cache and (seconds := figure(run, "cache_seconds"))]
+        known = [seconds for run in every if _cache(run) == cache and (seconds := metric(run, "cache_seconds"))]
         if not known:
             yield f"Building {cache} was not timed: it is in no row's time."
             continue

@@ -14,7 +14,7 @@ from ghostlab.runs.run import Run
 from ghostlab.shell import command
 from ghostlab.studies.plan import Row, Table
 
-__all__ = ["figure", "read_runs", "top1_by_seed"]
+__all__ = ["metric", "read_runs", "top1_by_seed"]
 
 
 def read_runs(outputs: Path, table: Table, row: Row) -> tuple[list[RunRecord], list[str]]:
@@ -35,7 +35,7 @@ def read_runs(outputs: Path, table: Table, row: Row) -> tuple[list[RunRecord], l
     return runs, notes
 
 
-def figure(run: RunRecord, key: str) -> float | None:
+def metric(run: RunRecord, key: str) -> float | None:
     """A finite number of the run's ``result.json``; None where it has none under this name."""
     value: Any = (run.result or {}).get(key)
     return float(value) if is_number(value) else None
@@ -43,7 +43,7 @@ def figure(run: RunRecord, key: str) -> float | None:
 
 def top1_by_seed(runs: Sequence[RunRecord]) -> dict[int, float]:
     """Top-1 in percent of the finished runs, by seed."""
-    return {run.seed: top1 for run in runs if (top1 := figure(run, "top1")) is not None}
+    return {run.seed: top1 for run in runs if (top1 := metric(run, "top1")) is not None}
 
 
 def _result(run: Run, expected: str, seed: int) -> tuple[Mapping[str, Any] | None, str | None]:

@@ -15,7 +15,7 @@ from ghostlab.tables import TEXT, UNKNOWN, Column, Rendering, one_line
 __all__ = [
     *("NOT_COMPARED", "REFERENCE", "ResultRow", "ResultTable", "by_difference", "comparison_tables"),
     *("difference_text", "finished_seeds", "line_columns", "line_rows", "line_table", "others_note", "outcome"),
-    *("removes", "verdict"),
+    *("removes", "verdict_text"),
 ]
 
 Kind = Literal["row", "direct", "main", "interaction"]
@@ -70,7 +70,7 @@ def comparison_tables(section: Section) -> list[ResultTable]:
     """The direct comparisons, main effects and interactions of a section, as far as it has any."""
     better = {"helps": "better", "hurts": "worse"}
     direct = [(f"{one.row} against {one.reference}", better.get(outcome(one), outcome(one))) for one in section.direct]
-    main = [(one.subject, verdict(one)) for one in section.main]
+    main = [(one.subject, verdict_text(one)) for one in section.main]
     pairs = [(" with ".join(one.strategies), outcome(one)) for one in section.interactions]
     tables = [
         _comparisons(section, "direct", "Compared directly", direct, section.direct),
@@ -86,7 +86,7 @@ def line_rows(section: Section) -> list[ResultRow]:
     rows = []
     for place, line in enumerate(section.lines):
         alone = REFERENCE if line.name in references else NOT_COMPARED
-        words = (outcome(line.effect), verdict(line.effect)) if line.effect else (alone, alone)
+        words = (outcome(line.effect), verdict_text(line.effect)) if line.effect else (alone, alone)
         rows.append(ResultRow(section.title, "row", place, line.name, *words, line.effect, line))
     return rows
 
@@ -109,7 +109,7 @@ def outcome(effect: Effect | Interaction) -> str:
     return untested if effect.verdict == "no seeds" else effect.verdict
 
 
-def verdict(effect: Effect) -> str:
+def verdict_text(effect: Effect) -> str:
     """A verdict in words: ``helps``, or ``kd helps`` where the row is not called kd."""
     named = effect.verdict in ("helps", "hurts") and effect.subject != effect.row
     return f"{effect.subject} {effect.verdict}" if named else outcome(effect)

@@ -21,11 +21,11 @@ LEGEND = (
 
 def write_report(report: Report, refresh: int | None = None) -> None:
     """Write the three files into the report's folder; with ``refresh`` the page loads itself again, in seconds."""
-    from ghostlab.reports.html.page import page  # imports plotly
+    from ghostlab.reports.html.page import render_page  # imports plotly
 
     write_text(report.folder / "table.md", markdown(report))
     write_text(report.folder / "table.csv", csv_text(report))
-    write_text(report.folder / "report.html", page(report, refresh))
+    write_text(report.folder / "report.html", render_page(report, refresh))
 
 
 def watch(

@@ -23,7 +23,7 @@ from ghostlab.errors import RunError, UsageError
 from ghostlab.publish import Evidence, folder, publish
 from ghostlab.publish.card import _ablation
 from ghostlab.publish.facts import Facts, find_ablation, read_latencies, run_command
-from ghostlab.publish.target import open_saved, save, target_of
+from ghostlab.publish.target import open_saved, save_for_timm, timm_network
 from ghostlab.runs import compose, config_hash
 from ghostlab.runs.identity import plain
 from ghostlab.runs.run import open_run
@@ -203,9 +203,9 @@ def test_timms_own_architecture_is_used_where_it_has_the_network(
     model = scatter(ghostlab.create_model(**options, num_classes=4)).eval()
     config = {"model": options, "data": {"num_classes": 4}}
     images = torch.randn(2, 3, 33, 33)
-    target = target_of(write_run(tmp_path / "run", model, config=config), config, images)
+    target = timm_network(write_run(tmp_path / "run", model, config=config), config, images)
     assert target[1:] == (architecture, own)
-    save(target, tmp_path / "out", {**PREPROCESSING, "crop_pct": 1.0}, list("abcd"), "mit")
+    save_for_timm(target, tmp_path / "out", {**PREPROCESSING, "crop_pct": 1.0}, list("abcd"), "mit")
     expected = model(images)
     allowed = 1e-4 * expected.abs().max().item()
     torch.testing.assert_close(open_saved(tmp_path / "out")(images), expected, rtol=0, atol=allowed)

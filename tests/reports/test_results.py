@@ -11,7 +11,7 @@ import yaml
 from filelock import FileLock
 from pytest import param
 
-from ghostlab.reports.results import figure, read_runs, top1_by_seed
+from ghostlab.reports.results import metric, read_runs, top1_by_seed
 from ghostlab.reports.summary import RunRecord
 from ghostlab.runs import config_hash
 from ghostlab.runs.identity import SCHEMA
@@ -41,7 +41,7 @@ def test_a_finished_run_has_its_figures_history_and_command(tmp_path: Path) -> N
     run, _ = only(tmp_path)
     (run.folder / "metrics.csv").write_text("epoch,loss,top1,top1_ema\n1,2.5,12.5,\n2,nan,13,14\n,1,2,3\n3\n")
     run, notes = reread(run, tmp_path)
-    assert (run.state, figure(run, "top1"), figure(run, "seconds"), notes) == ("finished", 50, 10, [])
+    assert (run.state, metric(run, "top1"), metric(run, "seconds"), notes) == ("finished", 50, 10, [])
     assert run.history == [
         {"epoch": 1, "loss": 2.5, "top1": 12.5},
         {"epoch": 2, "top1": 13, "top1_ema": 14},

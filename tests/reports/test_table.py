@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ghostlab.reports.screen import show
+from ghostlab.reports.screen import print_report
 from ghostlab.reports.summarize import summarize
 from ghostlab.reports.summary import Effect, Interaction, Report
-from ghostlab.reports.table import comparison_tables, line_columns, line_table, verdict
+from ghostlab.reports.table import comparison_tables, line_columns, line_table, verdict_text
 from ghostlab.reports.write import csv_text, markdown
 from ghostlab.statistics.paired import MANY_SEEDS, Difference
 from ghostlab.tables import columns_of
@@ -32,7 +32,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 def screen(report: Report, width: int) -> str:
     console = Console(file=io.StringIO(), width=width)
-    show(report, console)
+    print_report(report, console)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -69,11 +69,11 @@ def test_a_comparison_in_words() -> None:
     assert effect_cells(settled)[2:] == ["<0.001", "hurts", "-"]
     assert direct_cells(settled)[2:] == ["<0.001", "worse", "-"]
     assert direct_cells(EFFECT) == effect_cells(EFFECT)
-    assert verdict(replace(settled, row="without kd", removed=True)) == "kd hurts"
+    assert verdict_text(replace(settled, row="without kd", removed=True)) == "kd hurts"
     assert effect_cells(replace(EFFECT, more_seeds=MANY_SEEDS))[-1] == "over 100"
     one = replace(EFFECT, difference=Difference(1.0, 1), adjusted=None, verdict="no seeds", more_seeds=None)
     assert effect_cells(one) == ["+1.00", "-", "-", "one seed", "-"]
-    assert verdict(replace(one, difference=None)) == "no seed yet"
+    assert verdict_text(replace(one, difference=None)) == "no seed yet"
 
 
 def test_an_interaction_in_words() -> None:

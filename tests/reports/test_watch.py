@@ -22,7 +22,7 @@ def pages(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
     """The ``refresh`` of every page that is made."""
     made: list[int | None] = []
     module = ModuleType("ghostlab.reports.html.page")
-    module.page = lambda report, refresh=None: made.append(refresh) or "<html>"  # type: ignore[attr-defined]
+    module.render_page = lambda report, refresh=None: made.append(refresh) or "<html>"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "ghostlab.reports.html.page", module)
     return made
 

@@ -20,14 +20,14 @@ from plotly.offline import get_plotlyjs
 
 from ghostlab.quantities import duration, is_number, ratio, signed
 from ghostlab.reports.html import forest
-from ghostlab.reports.html.cost import cost
-from ghostlab.reports.html.curves import curves, first_shown, stroke
-from ghostlab.reports.html.style import MARKS, Figure, Mark, rgb, typeset
+from ghostlab.reports.html.cost import cost_plot
+from ghostlab.reports.html.curves import curves_plot, rows_shown_first, svg_dash
+from ghostlab.reports.html.style import MARKS, Figure, Mark, curve_color, typeset
 from ghostlab.reports.summary import Line, Report, Section
 from ghostlab.reports.table import ResultRow, by_difference, comparison_tables, line_table, removes
 from ghostlab.tables import UNKNOWN, Column, columns_of, is_known, known_columns
 
-__all__ = ["page"]
+__all__ = ["render_page"]
 
 PARTS = Path(__file__).with_name("parts")
 SCRIPTS = ("plots.js", "table.js", "main.js")
@@ -37,8 +37,8 @@ TITLES = {
     "factorial": "Strategies in every combination",
     "list": "Ways of training, side by side",
 }
-
-
+RANK_BESIDE_PLOT = 2
+"""Of the columns for which there is room in half a page, or on a phone."""
 Columns = Sequence[Column[ResultRow]]
 
 
@@ -95,10 +95,10 @@ class SectionView:
     @property
     def shown(self) -> set[int]:
         """The places of the lines whose curves are shown at first."""
-        return first_shown(self.section)
+        return rows_shown_first(self.section)
 
 
-def page(report: Report, refresh: int | None = None) -> str:
+def render_page(report: Report, refresh: int | None = None) -> str:
     """The page, to be kept in ``report.folder``: the links to its runs are relative to that.
 
     With ``refresh`` it reloads itself every so many seconds, and says so.
@@ -119,8 +119,11 @@ def page(report: Report, refresh: int | None = None) -> str:
 def _view(section: Section, number: int) -> SectionView:
     table = line_table(section)
     rows = by_difference(table.rows)
-    plots = {"top1": curves(section, "top1", "top-1 (%)"), "loss": curves(section, "val_loss", "validation loss")}
-    draw = {"main": forest.main_effects, "interaction": forest.interactions}
+    plots = {
+        "top1": curves_plot(section, "top1", "top-1 (%)"),
+        "loss": curves_plot(section, "val_loss", "validation loss"),
+    }
+    draw = {"main": forest.main_effects_plot, "interaction": forest.interactions_plot}
     return SectionView(
         id=f"s{number}",
         section=section,
@@ -129,14 +132,14 @@ def _view(section: Section, number: int) -> SectionView:
         comparisons={
             one.kind: ComparisonView(
                 one.title,
-                _shown(one.columns, one.rows),
+                [column for column in _shown(one.columns, one.rows) if column.rank <= RANK_BESIDE_PLOT],
                 one.rows,
                 draw[one.kind](one.rows) if one.kind in draw else None,
             )
             for one in comparison_tables(section)
         },
-        effects=forest.effects(rows),
-        cost=cost(rows),
+        effects=forest.effects_plot(rows),
+        cost=cost_plot(rows),
         curves={key: plot for key, plot in plots.items() if plot},
     )
 
@@ -167,7 +170,7 @@ def _templates() -> Environment:
     figures = {"percent": "{:.2f}".format, "duration": duration, "signed": signed, "ratio": ratio}
     made.filters.update({name: _figure(show) for name, show in figures.items()})
     made.filters.update(link=_link, data=_data, states=_states, mark=lambda row: MARKS[row.outcome], typeset=typeset)
-    made.filters.update(rgb=rgb, dashes=stroke, normal=os.path.normpath, breaks=_breaks)
+    made.filters.update(rgb=curve_color, dashes=svg_dash, normal=os.path.normpath, breaks=_breaks)
     made.tests["known"] = is_known
     return made
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from ghostlab.reports.table import NOT_COMPARED, REFERENCE
 
-__all__ = ["MARKS", "TIMES", "Figure", "Mark", "label", "layout", "number", "rgb", "typeset"]
+__all__ = ["MARKS", "TIMES", "Figure", "Mark", "curve_color", "layout", "plot_label", "rounded", "typeset"]
 
 Figure = dict[str, Any]
-MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+MINUS, TIMES, NO_BREAK = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{NO-BREAK SPACE}"
 LONGEST_LABEL = 32
 ROW = 20
 """Pixels that a plot keeps beside its titles."""
@@ -60,23 +60,24 @@ MARKS = {
 
 
 def typeset(text: str) -> str:
-    """A number's text with the signs that a page has: minus, times and spaces around ± for ``-``, ``x`` and ``±``."""
-    return re.sub(r"(?<=\d)x\b", TIMES, re.sub(r"(?<![\w.])-(?=\d)", MINUS, text)).replace("±", "± ")
+    """A number's text with the signs that a page has for "-", "x" and "±", and no new line within ``(3 seeds)``."""
+    signed = re.sub(r"(?<=\d)x\b", TIMES, re.sub(r"(?<![\w.])-(?=\d)", MINUS, text))
+    return re.sub(r"(?<=\d) (?=seeds?\))", NO_BREAK, signed).replace("±", "± ")
 
 
-def label(name: str, longest: int | None = LONGEST_LABEL) -> str:
+def plot_label(name: str, longest: int | None = LONGEST_LABEL) -> str:
     """A name as text for Plotly, which reads some HTML; a long one without its middle."""
     if longest and len(name) > longest:
         name = f"{name[: longest // 2]}…{name[-(longest // 2 - 1) :]}"
     return html.escape(name, quote=False)
 
 
-def number(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
     """Five significant digits; None for what JSON has no number for."""
     return float(f"{value:.5g}") if value is not None and math.isfinite(value) else None
 
 
-def rgb(row: int, reference: bool) -> str:
+def curve_color(row: int, reference: bool) -> str:
     """The colour of a row's curve."""
     return "--ink" if reference else f"--curve-{row % 7}"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import ghostlab.reports.html.page as module
-from ghostlab.reports.html.page import page
+from ghostlab.reports.html.page import render_page
 from ghostlab.reports.html.style import TIMES
 from ghostlab.reports.summary import Effect, Report
 from tests.reports.reports import complete, effect, line, report, run, section, typical
@@ -62,7 +62,7 @@ def without_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shown(one: Report, refresh: int | None = None) -> Page:
-    return Page(page(one, refresh))
+    return Page(render_page(one, refresh))
 
 
 def rows(found: Page) -> list[str]:
@@ -71,7 +71,7 @@ def rows(found: Page) -> list[str]:
 
 
 def test_nothing_is_loaded_from_anywhere() -> None:
-    text = page(complete())
+    text = render_page(complete())
     assert not re.search(r"\bsrc=|@import|url\(|https?:", text)
     assert {link["href"] for link in Page(text).all("link")} == {"data:,"}
 
