@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from timm.utils.model import reparameterize_model
 from torch import Tensor, nn
 
 from ghostlab.deploy.lean import lean
-from ghostlab.deploy.network import open_network
+from ghostlab.deploy.network import open_network, top1_of_fused
 from ghostlab.errors import UsageError
 from ghostlab.models import count, create_model
 from ghostlab.reparam import NothingToFoldError, deployed
@@ -97,7 +96,7 @@ def find_folded(given: str, image_size: int | None = None) -> FoldedNetwork:
         raise UsageError(f"--image-size {image_size}: must be at least 1")
     path = Path(given)
     if path.is_file() and path.name.startswith("fused."):
-        top1 = _figure(path.with_suffix(".json"), "accuracy", "after")
+        top1 = top1_of_fused(path)
         return FoldedNetwork(given, functools.partial(_of_fused, path, image_size), top1)
     run = find_run(given)
     if run is not None:
@@ -161,14 +160,3 @@ def as_deployed(model: nn.Module, image_size: int | None = None) -> tuple[nn.Mod
         return deployed(model, torch.zeros(2, 3, image_size, image_size) if image_size else None), FUSED
     except NothingToFoldError:
         return model, AS_BUILT
-
-
-def _figure(file: Path, *keys: str) -> float | None:
-    """A number in a JSON file; None where it is not there."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        for key in keys:
-            found = found[key]
-        return float(found)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -19,7 +19,7 @@ from ghostlab.deploy.export.formats import FORMATS
 from ghostlab.deploy.fused import folded, write_fused
 from ghostlab.deploy.network import Network, open_network
 from ghostlab.models import count, create_model
-from ghostlab.publish.target import open_saved, save, timm_network
+from ghostlab.publish.target import open_saved, save_for_timm, timm_network
 from tests.conftest import Command
 from tests.deploy.fake_format import Fake
 from tests.reparam.nets import scatter
@@ -72,7 +72,7 @@ def test_a_run_is_opened_fused_and_published(
     assert again.folded == folds
     torch.testing.assert_close(again.model(images), network.model(images), rtol=0, atol=0)
     target = timm_network(run, config, images)
-    save(target, tmp_path / "published", how, list("abcd"), "mit")
+    save_for_timm(target, tmp_path / "published", how, list("abcd"), "mit")
     torch.testing.assert_close(open_saved(tmp_path / "published")(images), expected, **close)
 
 
