@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from pytest import param
 
+from ghostlab.benchmarks.contestants import export as exported_for_timing
+from ghostlab.benchmarks.contestants import file_deployable
 from ghostlab.benchmarks.deployables import find_folded
-from ghostlab.benchmarks.exported import export as exported_for_timing
-from ghostlab.benchmarks.exported import file_deployable
 from ghostlab.deploy.export.formats import FORMATS
 from ghostlab.deploy.fused import folded, write_fused
 from ghostlab.deploy.network import Network, open_network
