@@ -1,11 +1,11 @@
-"""Large numbers and times as a person reads them, and what is a number."""
+"""Numbers as a person reads them, and what is a number."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-__all__ = ["duration", "is_number", "quantity"]
+__all__ = ["duration", "is_number", "mean_and_sd", "p_value", "quantity", "ratio", "signed"]
 
 
 def quantity(number: float) -> str:
@@ -24,6 +24,26 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def ratio(number: float) -> str:
+    """``1.25x``."""
+    return f"{number:.2f}x"
+
+
+def signed(points: float) -> str:
+    """``+1.25``, ``-0.50``."""
+    return f"{points:+.2f}"
+
+
+def mean_and_sd(mean: float, sd: float | None) -> str:
+    """``61.00 ±0.90``; no deviation where it is not known."""
+    return f"{mean:.2f}" + ("" if sd is None else f" ±{sd:.2f}")
+
+
+def p_value(p: float) -> str:
+    """To three digits after the point: ``0.042``, ``<0.001``."""
+    return f"{p:.3f}" if p >= 1e-3 else "<0.001"
 
 
 def is_number(value: Any) -> bool:

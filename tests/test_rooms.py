@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 STOREYS = (
-    ("errors", "private_apis", "files", "modules", "quantities", "shell", "slurm", "terminal"),
+    ("errors", "private_apis", "files", "modules", "quantities", "shell", "slurm", "tables", "terminal"),
     ("statistics", "reparam", "data"),
     ("models", "distill", "strategies"),
     ("runs", "training", "deploy", "evaluation"),

@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 from ghostlab.errors import RunError
+from ghostlab.runs.run import Run
 
-__all__ = ["command", "trained"]
+__all__ = ["run_ghostlab", "train_run"]
 
 
-def command(name: str, *arguments: str) -> str:
+def run_ghostlab(name: str, *arguments: str) -> str:
     """What ``ghostlab <name>`` prints; ``RunError`` with its last line when it fails."""
     line = [sys.executable, "-m", "ghostlab", name, *arguments]
     done = subprocess.run(line, capture_output=True, text=True)
@@ -22,7 +23,7 @@ def command(name: str, *arguments: str) -> str:
     return done.stdout
 
 
-def trained(*arguments: str) -> Path:
-    """The folder of the run that ``ghostlab train`` with these arguments leaves behind."""
-    printed = command("train", *arguments)
-    return Path(shlex.split(next(line for line in printed.splitlines() if line.startswith("next: ")))[-1])
+def train_run(*arguments: str) -> Run:
+    """The run that ``ghostlab train`` with these arguments leaves behind."""
+    printed = run_ghostlab("train", *arguments)
+    return Run(Path(shlex.split(next(line for line in printed.splitlines() if line.startswith("next: ")))[-1]))

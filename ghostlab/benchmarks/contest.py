@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ghostlab.benchmarks.turns import Answer, Seat, answering
+from ghostlab.benchmarks.turns import Handler, WorkerProcess, answering
 from ghostlab.errors import UsageError
 from ghostlab.terminal import tracked
 
-__all__ = ["Contestant", "Measured", "Setting", "contest"]
+__all__ = ["Contestant", "Setting", "StepCost", "contest"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Contestant:
 
 
 @dataclass(frozen=True)
-class Measured:
+class StepCost:
     """Medians over the rounds; ``ratio`` is to the first contestant's time in the same round."""
 
     seconds: float
@@ -67,13 +67,15 @@ class Measured:
     """Peak in MiB: of the process beyond what it had before it built the model, or of the GPU's allocator."""
 
 
-def contest(contestants: Sequence[Contestant], setting: Setting, rounds: int) -> dict[str, Measured]:
+def contest(contestants: Sequence[Contestant], setting: Setting, rounds: int) -> dict[str, StepCost]:
     """Let every contestant take ``rounds`` turns, one after the other, and measure them against the first."""
     seconds: dict[str, list[float]] = {one.name: [] for one in contestants}
     with ExitStack() as stack:
-        seats: list[Seat] = []
+        seats: list[WorkerProcess] = []
         for one in contestants:
-            seats.append(stack.enter_context(Seat(one.name, answering(functools.partial(_prepare, one, setting)))))
+            seats.append(
+                stack.enter_context(WorkerProcess(one.name, answering(functools.partial(_prepare, one, setting))))
+            )
             seats[-1].wait()  # built and warmed up, so that no other measures its noise
         for _ in tracked(range(rounds), f"{len(contestants)} models"):
             for seat in seats:
@@ -83,12 +85,12 @@ def contest(contestants: Sequence[Contestant], setting: Setting, rounds: int) ->
     return {name: _measured(turns, first, memory[name]) for name, turns in seconds.items()}
 
 
-def _measured(turns: list[float], first: list[float], memory: float) -> Measured:
+def _measured(turns: list[float], first: list[float], memory: float) -> StepCost:
     ratios = sorted(turn / other for turn, other in zip(turns, first, strict=True))
-    return Measured(statistics.median(turns), statistics.median(ratios), ratios[0], ratios[-1], memory)
+    return StepCost(statistics.median(turns), statistics.median(ratios), ratios[0], ratios[-1], memory)
 
 
-def _prepare(contestant: Contestant, setting: Setting) -> Answer:
+def _prepare(contestant: Contestant, setting: Setting) -> Handler:
     torch.set_num_threads(setting.threads)
     before = _resident()
     step = _training_step(contestant.build(), setting)

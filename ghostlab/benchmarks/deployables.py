@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +15,22 @@ from timm.utils.model import reparameterize_model
 from torch import Tensor, nn
 
 from ghostlab.deploy.lean import lean
-from ghostlab.deploy.network import open_network
+from ghostlab.deploy.network import open_network, top1_of_fused
 from ghostlab.errors import UsageError
 from ghostlab.models import count, create_model
 from ghostlab.reparam import NothingToFoldError, deployed
 from ghostlab.runs.run import find_run, open_run
 
-__all__ = ["EAGER", "Deployable", "FoldedNetwork", "Ready", "as_deployed", "deployable", "find_folded", "read_options"]
+__all__ = [
+    "EAGER",
+    "Deployable",
+    "FoldedNetwork",
+    "LoadedNetwork",
+    "as_deployed",
+    "deployable",
+    "find_folded",
+    "read_options",
+]
 
 EAGER = "eager"
 FUSED, AS_BUILT = "fused", "as built"
@@ -32,7 +40,7 @@ FOLDED_BY = ("ghostlab", "timm")
 
 
 @dataclass(frozen=True)
-class Ready:
+class LoadedNetwork:
     """A network in memory: ``call`` takes images (B, 3, image_size, image_size), float32."""
 
     call: Callable[[Tensor], object]
@@ -53,7 +61,7 @@ class Deployable:
     """A name to show, and a function of no arguments (importable) that another process calls."""
 
     name: str
-    prepare: Callable[[], Ready]
+    prepare: Callable[[], LoadedNetwork]
     runtime: str = EAGER
     """"eager", or the name of one of ``FORMATS``; for "eager" images are channels-last."""
     top1: float | None = None
@@ -88,12 +96,12 @@ def find_folded(given: str, image_size: int | None = None) -> FoldedNetwork:
         raise UsageError(f"--image-size {image_size}: must be at least 1")
     path = Path(given)
     if path.is_file() and path.name.startswith("fused."):
-        top1 = _figure(path.with_suffix(".json"), "accuracy", "after")
+        top1 = top1_of_fused(path)
         return FoldedNetwork(given, functools.partial(_of_fused, path, image_size), top1)
     run = find_run(given)
     if run is not None:
         checkpoint = f"/{path.name}" if path.is_file() else ""
-        top1 = None if checkpoint else _figure(run.result_file, "top1")
+        top1 = None if checkpoint else (run.result() or {}).get("top1")
         return FoldedNetwork(
             "/".join(run.folder.parts[-4:]) + checkpoint, functools.partial(_of_run, path, image_size), top1
         )
@@ -133,7 +141,7 @@ def _of_fused(path: Path, image_size: int | None) -> tuple[nn.Module, str, int]:
     return network.model, FUSED if network.folded else AS_BUILT, image_size or network.description.image_size
 
 
-def _ready(found: FoldedNetwork) -> Ready:
+def _ready(found: FoldedNetwork) -> LoadedNetwork:
     began = time.perf_counter()
     model, form, image_size = found.build()
     leaner = lean(model)
@@ -143,7 +151,7 @@ def _ready(found: FoldedNetwork) -> Ready:
         counts = count(model, image_size)
     except UsageError as error:
         raise UsageError(f"--image-size {image_size}: {found.name}: {error}") from error
-    return Ready(call, form if leaner is model else "lean", image_size, counts.params, counts.macs, load)
+    return LoadedNetwork(call, form if leaner is model else "lean", image_size, counts.params, counts.macs, load)
 
 
 def as_deployed(model: nn.Module, image_size: int | None = None) -> tuple[nn.Module, str]:
@@ -152,14 +160,3 @@ def as_deployed(model: nn.Module, image_size: int | None = None) -> tuple[nn.Mod
         return deployed(model, torch.zeros(2, 3, image_size, image_size) if image_size else None), FUSED
     except NothingToFoldError:
         return model, AS_BUILT
-
-
-def _figure(file: Path, *keys: str) -> float | None:
-    """A number in a JSON file; None where it is not there."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        for key in keys:
-            found = found[key]
-        return float(found)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import statistics
 import tempfile
@@ -11,17 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from ghostlab.benchmarks.commands import command, trained
+from ghostlab.benchmarks.commands import run_ghostlab, train_run
 from ghostlab.files import write_text
+from ghostlab.quantities import mean_and_sd, ratio
+from ghostlab.tables import Column, terminal_table
 from ghostlab.terminal import tracked
 
 __all__ = ["distill"]
 
-OUT = Path("outputs/benchmarks/distill.json")
-AIM = 1.05
-WAYS: dict[str, list[str]] = {
+DISTILL_FILE = Path("outputs/benchmarks/distill.json")
+RATIO_AIMED_AT = 1.05
+"""Time of an epoch with a cached teacher, as a ratio to one without a teacher, that is to be kept."""
+COLUMNS: tuple[Column[dict[str, Any]], ...] = (
+    Column("way", align="left"),
+    Column("images_per_second", "images/s", show="{:,.0f}".format),
+    Column("ratio", "epoch time", show=ratio),
+    Column("ratios", "from - to", show=lambda ratios: f"{min(ratios):.2f} - {max(ratios):.2f}"),
+    Column("top1", "top-1", cell=lambda row: mean_and_sd(row["top1"], row["spread"])),
+)
+VARIANTS: dict[str, list[str]] = {
     "no teacher": ["strategy=baseline"],
     "live teacher": ["strategy=kd"],
     "cached teacher": ["strategy=kd", "strategy.kd.cache=true"],
@@ -37,33 +45,32 @@ def distill(repeats: int, overrides: list[str]) -> None:
     """
     of_kd = [override for override in overrides if override.startswith("strategy.kd.")]
     common = [override for override in overrides if override not in of_kd]
-    runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+    runs: dict[str, list[dict[str, float]]] = {way: [] for way in VARIANTS}
     with tempfile.TemporaryDirectory() as outputs:
         everywhere = [*common, f"outputs={outputs}"]
-        trained(*WAYS["live teacher"], *of_kd, *everywhere, "trainer.max_epochs=1")
+        train_run(*VARIANTS["live teacher"], *of_kd, *everywhere, "trainer.max_epochs=1")
         start = time.perf_counter()
-        command("teacher-cache", "build", *WAYS["cached teacher"], *of_kd, *everywhere)
+        run_ghostlab("teacher-cache", "build", *VARIANTS["cached teacher"], *of_kd, *everywhere)
         build = time.perf_counter() - start
-        for job in tracked(range(repeats * len(WAYS)), "benchmark"):
-            seed, way = job // len(WAYS), list(WAYS)[job % len(WAYS)]
-            knobs = of_kd if "strategy=kd" in WAYS[way] else []
-            runs[way].append(measure([*WAYS[way], *knobs, *everywhere, f"seed={seed}"]))
-    rows = [{"way": way, **summary(runs["no teacher"], measured)} for way, measured in runs.items()]
+        for job in tracked(range(repeats * len(VARIANTS)), "benchmark"):
+            seed, way = job // len(VARIANTS), list(VARIANTS)[job % len(VARIANTS)]
+            knobs = of_kd if "strategy=kd" in VARIANTS[way] else []
+            runs[way].append(measure_variant([*VARIANTS[way], *knobs, *everywhere, f"seed={seed}"]))
+    rows = [{"way": way, **summarize_variant(runs["no teacher"], measured)} for way, measured in runs.items()]
     content = {"overrides": overrides, "build_seconds": build, "rows": rows, "runs": runs}
-    write_text(OUT, json.dumps(content, indent=2) + "\n")
-    show(rows, build, overrides)
+    write_text(DISTILL_FILE, json.dumps(content, indent=2) + "\n")
+    print_results(rows, build, overrides)
 
 
-def measure(arguments: list[str]) -> dict[str, float]:
+def measure_variant(arguments: list[str]) -> dict[str, float]:
     """Seconds of an image and the final top-1 of one run."""
-    run = trained(*arguments)
-    rows = list(csv.DictReader((run / "metrics.csv").open()))
-    result = json.loads((run / "result.json").read_text())
-    later = [1 / float(row["images_per_second"]) for row in rows[1:] or rows]
-    return {"seconds": statistics.median(later), "top1": result["top1"]}
+    run = train_run(*arguments)
+    rows = run.history()
+    later = [1 / row["images_per_second"] for row in rows[1:] or rows]
+    return {"seconds": statistics.median(later), "top1": (run.result() or {})["top1"]}
 
 
-def summary(baseline: list[dict[str, float]], runs: list[dict[str, float]]) -> dict[str, Any]:
+def summarize_variant(baseline: list[dict[str, float]], runs: list[dict[str, float]]) -> dict[str, Any]:
     """Median speed and ratio of an epoch's time to that without a teacher, mean and standard deviation of top-1."""
     ratios = [run["seconds"] / base["seconds"] for run, base in zip(runs, baseline, strict=True)]
     top1 = [run["top1"] for run in runs]
@@ -76,17 +83,10 @@ def summary(baseline: list[dict[str, float]], runs: list[dict[str, float]]) -> d
     }
 
 
-def show(rows: list[dict[str, Any]], build: float, overrides: list[str]) -> None:
+def print_results(rows: list[dict[str, Any]], build: float, overrides: list[str]) -> None:
     """Print the table and whether the aim is met."""
-    table = Table(title=" ".join(["cost of an epoch", *overrides]))
-    for column in ("", "images/s", "epoch time", "from - to", "top-1"):
-        table.add_column(column, justify="right" if column else "left")
-    for row in rows:
-        span = f"{min(row['ratios']):.2f} - {max(row['ratios']):.2f}"
-        top1 = f"{row['top1']:.2f} +- {row['spread']:.2f}"
-        table.add_row(row["way"], f"{row['images_per_second']:,.0f}", f"{row['ratio']:.2f}x", span, top1)
-    Console().print(table)
+    Console().print(terminal_table(COLUMNS, rows, " ".join(["cost of an epoch", *overrides])))
     cached = rows[-1]["ratio"]
-    verdict = "within" if cached <= AIM else "above"
-    print(f"an epoch with a cached teacher costs {cached:.3f} of one without, {verdict} the aim of {AIM}")
-    print(f"building the cache took {build:.0f} s; written to {OUT}")
+    verdict = "within" if cached <= RATIO_AIMED_AT else "above"
+    print(f"an epoch with a cached teacher costs {cached:.3f} of one without, {verdict} the aim of {RATIO_AIMED_AT}")
+    print(f"building the cache took {build:.0f} s; written to {DISTILL_FILE}")

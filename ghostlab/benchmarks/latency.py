@@ -11,20 +11,20 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from ghostlab.benchmarks.contestants import contestants
 from ghostlab.benchmarks.deployables import EAGER, Deployable
-from ghostlab.benchmarks.scatter import Horizontal, ScatterPoint, scatter
+from ghostlab.benchmarks.scatter import HorizontalAxis, ScatterPoint, scatter
 from ghostlab.benchmarks.timing import Conditions, Times, TimingRow, measure
 from ghostlab.deploy.export.formats import FORMATS
 from ghostlab.errors import UsageError
 from ghostlab.files import write_text
-from ghostlab.quantities import quantity
+from ghostlab.quantities import quantity, ratio
+from ghostlab.tables import Column, terminal_table
 
 __all__ = ["DEFAULT", "LatencyConfig", "latency", "processor"]
 
-OUT = Path("outputs/benchmarks/latency.json")
+LATENCY_FILE = Path("outputs/benchmarks/latency.json")
 DEFAULT = (
     "ghostnetv2",
     "ghostnetv3_100:folded_by=timm",
@@ -55,20 +55,20 @@ class LatencyConfig:
         return [Conditions(self.batches, threads, self.rounds) for threads in dict.fromkeys(self.threads)]
 
 
-def latency(wanted: LatencyConfig) -> None:
+def latency(config: LatencyConfig) -> None:
     """Measure models, runs and files side by side, print a table for each batch and number of threads, and write
-    ``OUT`` with a chart of the first of these beside it."""
-    conditions = wanted.conditions()
+    ``LATENCY_FILE`` with a chart of the first of these beside it."""
+    conditions = config.conditions()
     with tempfile.TemporaryDirectory() as folder:
-        found = contestants(wanted.names, wanted.runtimes, wanted.image_size, Path(folder))
-        if wanted.accuracy:
+        found = contestants(config.names, config.runtimes, config.image_size, Path(folder))
+        if config.accuracy:
             _require_accuracies(found)
         rows: list[TimingRow] = []
         for one in conditions:
             rows += measure(found, one)
-            show(rows[-len(found) :], _where(one.threads), one)
+            print_results(rows[-len(found) :], _hardware(one.threads), one)
     _write(rows, conditions, {one.name: one.top1 for one in found})
-    _chart(rows[: len(found)], found, wanted)
+    _chart(rows[: len(found)], found, config)
 
 
 def _write(rows: Sequence[TimingRow], conditions: Sequence[Conditions], top1: dict[str, float | None]) -> None:
@@ -76,15 +76,15 @@ def _write(rows: Sequence[TimingRow], conditions: Sequence[Conditions], top1: di
     versions = {kind: FORMATS[kind].runtime for kind in sorted({row.runtime for row in rows} - {EAGER})}
     content = {"conditions": shared, "processor": processor(), "torch": torch.__version__, "runtimes": versions}
     listed = [{**asdict(row), "top1": top1[row.name]} for row in rows]
-    write_text(OUT, json.dumps({**content, "rows": listed}, indent=2) + "\n")
+    write_text(LATENCY_FILE, json.dumps({**content, "rows": listed}, indent=2) + "\n")
 
 
-def _chart(rows: Sequence[TimingRow], found: Sequence[Deployable], wanted: LatencyConfig) -> None:
+def _chart(rows: Sequence[TimingRow], found: Sequence[Deployable], config: LatencyConfig) -> None:
     accuracy, macs = ("top-1 on the validation images, %", False), ("MACs of an image, in millions", True)
-    horizontal = Horizontal(*(accuracy if wanted.accuracy else macs))
+    horizontal = HorizontalAxis(*(accuracy if config.accuracy else macs))
     points = []
     for row, one in zip(rows, found, strict=True):
-        value = one.top1 if wanted.accuracy else row.macs and row.macs / 1e6
+        value = one.top1 if config.accuracy else row.macs and row.macs / 1e6
         if value is not None:
             times = row.times[0]
             points.append(ScatterPoint(row.name, row.runtime, value, 1e3 * times.mean, 1e3 * times.p95))
@@ -92,11 +92,11 @@ def _chart(rows: Sequence[TimingRow], found: Sequence[Deployable], wanted: Laten
     if unknown:
         print(f"not in the chart, for their MACs are not known: {', '.join(unknown)}")
     if not points:
-        print(f"written to {OUT}")
+        print(f"written to {LATENCY_FILE}")
         return
-    title = f"batch {wanted.batches[0]}, mean and 95th percentile, {_where(rows[0].threads)}"
-    scatter(OUT.with_suffix(".png"), title, horizontal, points)
-    print(f"written to {OUT} and {OUT.with_suffix('.png')}")
+    title = f"batch {config.batches[0]}, mean and 95th percentile, {_hardware(rows[0].threads)}"
+    scatter(LATENCY_FILE.with_suffix(".png"), title, horizontal, points)
+    print(f"written to {LATENCY_FILE} and {LATENCY_FILE.with_suffix('.png')}")
 
 
 def _require_accuracies(found: Sequence[Deployable]) -> None:
@@ -108,7 +108,7 @@ def _require_accuracies(found: Sequence[Deployable]) -> None:
         )
 
 
-def _where(threads: int) -> str:
+def _hardware(threads: int) -> str:
     return f"{threads} thread{'s' * (threads > 1)} of {processor()}, float32"
 
 
@@ -120,41 +120,42 @@ def processor() -> str:
     return next(named, platform.processor() or platform.machine())
 
 
-def show(rows: Sequence[TimingRow], where: str, conditions: Conditions) -> None:
+def print_results(rows: Sequence[TimingRow], where: str, conditions: Conditions) -> None:
     """Print what was measured, then a table for each batch."""
-    table = _titled(f"deployed networks on {where}", "as", "px", "params", "MACs", "load, ms", "first, ms")
-    for row in rows:
-        counts = ("-" if number is None else quantity(number) for number in (row.params, row.macs))
-        cold = (f"{1e3 * seconds:,.1f}" for seconds in (row.load, row.first_call))
-        table.add_row(row.name, row.form, str(row.image_size), *counts, *cold)
-    Console().print(table)
+    Console().print(terminal_table(NETWORK_COLUMNS, rows, f"deployed networks on {where}"))
     for k, batch in enumerate(conditions.batches):
-        make = _throughput if k else _latency
-        Console().print(make(f"batch {batch}, {conditions.rounds} calls", [(row.name, row.times[k]) for row in rows]))
+        times = [(row.name, row.times[k]) for row in rows]
+        columns = THROUGHPUT_COLUMNS if k else LATENCY_COLUMNS
+        Console().print(terminal_table(columns, times, f"batch {batch}, {conditions.rounds} calls"))
 
 
-def _latency(title: str, rows: Sequence[tuple[str, Times]]) -> Table:
-    table = _titled(title, "mean, ms", "median", "p95", "time", "from - to")
-    for name, times in rows:
-        milliseconds = (f"{1e3 * value:,.1f}" for value in (times.mean, times.median, times.p95))
-        table.add_row(name, *milliseconds, *_against_first(times))
-    return table
+def _milliseconds(seconds: float) -> str:
+    return f"{1e3 * seconds:,.1f}"
 
 
-def _throughput(title: str, rows: Sequence[tuple[str, Times]]) -> Table:
-    table = _titled(title, "images/s", "time", "from - to")
-    for name, times in rows:
-        table.add_row(name, f"{times.images_per_second:,.1f}", *_against_first(times))
-    return table
-
-
-def _titled(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("", overflow="fold")
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
-
-
-def _against_first(times: Times) -> tuple[str, str]:
-    return f"{times.ratio:.2f}x", f"{times.low:.2f} - {times.high:.2f}"
+NETWORK_COLUMNS: tuple[Column[TimingRow], ...] = (
+    Column("name", align="left"),
+    Column("form", "as"),
+    Column("image_size", "px"),
+    Column("params", "params", show=quantity),
+    Column("macs", "MACs", show=quantity),
+    Column("load", "load, ms", show=_milliseconds),
+    Column("first_call", "first, ms", show=_milliseconds),
+)
+NAME_COLUMN: Column[tuple[str, Times]] = Column("name", get=lambda row: row[0], align="left")
+RATIO_COLUMNS: tuple[Column[tuple[str, Times]], ...] = (
+    Column("ratio", "time", lambda row: row[1].ratio, ratio),
+    Column("low", "from - to", cell=lambda row: f"{row[1].low:.2f} - {row[1].high:.2f}"),
+)
+LATENCY_COLUMNS: tuple[Column[tuple[str, Times]], ...] = (
+    NAME_COLUMN,
+    Column("mean", "mean, ms", lambda row: row[1].mean, _milliseconds),
+    Column("median", "median", lambda row: row[1].median, _milliseconds),
+    Column("p95", "p95", lambda row: row[1].p95, _milliseconds),
+    *RATIO_COLUMNS,
+)
+THROUGHPUT_COLUMNS: tuple[Column[tuple[str, Times]], ...] = (
+    NAME_COLUMN,
+    Column("images_per_second", "images/s", lambda row: row[1].images_per_second, "{:,.1f}".format),
+    *RATIO_COLUMNS,
+)

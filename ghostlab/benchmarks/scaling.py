@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -22,10 +23,17 @@ from ghostlab.models.stages import NetworkStage, stages
 from ghostlab.runs import compose
 from ghostlab.runs.identity import named_overrides, plain
 from ghostlab.shell import command
+from ghostlab.tables import Column, terminal_table
 
-__all__ = ["Scaled", "chosen_factors", "scaled", "show"]
+__all__ = ["Scaled", "factors_of_arguments", "print_scaled", "scale_model"]
 
-NONE = Factors()
+UNSCALED = Factors()
+COLUMNS: tuple[Column[tuple[str, ...]], ...] = (
+    Column("name", get=itemgetter(0), align="left"),
+    Column("before", "as it is", itemgetter(1)),
+    Column("after", "scaled", itemgetter(2)),
+    Column("ratio", get=itemgetter(3)),
+)
 BASES = {"alpha": ALPHA, "beta": BETA, "gamma": GAMMA}
 
 
@@ -42,12 +50,12 @@ class Scaled:
     stages: list[NetworkStage]
 
 
-def chosen_factors(arguments: Mapping[str, Any]) -> Factors:
+def factors_of_arguments(arguments: Mapping[str, Any]) -> Factors:
     """The factors that a command line asks for: by phi, with the paper's, official or own bases, or one by one.
 
     Raises ``UsageError`` for a factor that is not above 0 and for what excludes each other.
     """
-    alone = {key: arguments[key] for key in NONE._fields if arguments[key] is not None}
+    alone = {key: arguments[key] for key in UNSCALED._fields if arguments[key] is not None}
     bases = {key: arguments[key] for key in BASES if arguments[key] is not None}
     phi = arguments["phi"]
     for key, value in {**alone, **bases}.items():
@@ -64,13 +72,13 @@ def chosen_factors(arguments: Mapping[str, Any]) -> Factors:
     return official(phi) if arguments["official"] else compound(phi, **{**BASES, **bases})
 
 
-def scaled(cfg: DictConfig, factors: Factors = NONE, multiple: int = 1) -> Scaled:
+def scale_model(cfg: DictConfig, factors: Factors = UNSCALED, multiple: int = 1) -> Scaled:
     """The model of a composed configuration, ``factors`` times as deep, wide and large as the configuration says.
 
     Raises ``UsageError`` for an unknown model and for one that cannot be scaled.
     """
     node = {**given(plain(cfg.model)), "pretrained": False}
-    width, depth = (_written(node.pop(key, 1.0) * getattr(factors, key)) for key in ("width", "depth"))
+    width, depth = (_as_printed(node.pop(key, 1.0) * getattr(factors, key)) for key in ("width", "depth"))
     train = round_resolution(cfg.data.image_size, factors.resolution, multiple)
     test = round_resolution(cfg.data.test_size or cfg.data.image_size, factors.resolution, multiple)
     with torch.device("meta"):
@@ -78,18 +86,18 @@ def scaled(cfg: DictConfig, factors: Factors = NONE, multiple: int = 1) -> Scale
     return Scaled(width, depth, train, test, count(model, test), _megabytes(model), stages(model, test))
 
 
-def show(name: str, factors: Factors, multiple: int, overrides: Sequence[str]) -> None:
+def print_scaled(name: str, factors: Factors, multiple: int, overrides: Sequence[str]) -> None:
     """Print the model as it is and scaled, stage by stage, and the command line that trains the scaled one."""
     data = [] if any(text.startswith("data=") for text in overrides) else ["data=imagenet"]
     chosen = [*named_overrides("model", name), *data, *overrides]
     cfg = compose(chosen)
-    before, after = scaled(cfg, multiple=1), scaled(cfg, factors, multiple)
+    before, after = scale_model(cfg, multiple=1), scale_model(cfg, factors, multiple)
     print(f"{name}: " + ", ".join(f"{key} x{value:.5g}" for key, value in factors._asdict().items()))
     Console().print(_table(before, after))
     print(_command(cfg, chosen, after))
 
 
-def _written(factor: float) -> float:
+def _as_printed(factor: float) -> float:
     """The factor as the command line prints it, so that it trains the very network that was counted."""
     return float(f"{factor:.10g}")
 
@@ -99,20 +107,21 @@ def _megabytes(model: nn.Module) -> float:
 
 
 def _table(before: Scaled, after: Scaled) -> Table:
-    table = Table("", "as it is", "scaled", "", box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for label, old, new in (
+    counts = (
         ("parameters", before.counts.params, after.counts.params),
         ("MACs", before.counts.macs, after.counts.macs),
-    ):
-        table.add_row(label, f"{old:,}", f"{new:,}", f"x{new / old:.2f}")
-    table.add_row("weights", f"{before.megabytes:.1f} MB", f"{after.megabytes:.1f} MB")
-    table.add_row("images, training", f"{before.train} px", f"{after.train} px")
-    table.add_row("images, validation", f"{before.test} px", f"{after.test} px")
-    for index, pair in enumerate(zip_longest(before.stages, after.stages), 1):
-        table.add_row(f"stage {index}: blocks", *map(_stage, pair))
-    return table
+    )
+    rows = [
+        *((label, f"{old:,}", f"{new:,}", f"x{new / old:.2f}") for label, old, new in counts),
+        ("weights", f"{before.megabytes:.1f} MB", f"{after.megabytes:.1f} MB", ""),
+        ("images, training", f"{before.train} px", f"{after.train} px", ""),
+        ("images, validation", f"{before.test} px", f"{after.test} px", ""),
+        *(
+            (f"stage {index}: blocks", _stage(old), _stage(new), "")
+            for index, (old, new) in enumerate(zip_longest(before.stages, after.stages), 1)
+        ),
+    ]
+    return terminal_table(COLUMNS, rows, box=None)
 
 
 def _stage(stage: NetworkStage | None) -> str:

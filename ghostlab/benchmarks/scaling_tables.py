@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from ghostlab.models import Counts, count, create_model
 from ghostlab.models.scaling import Factors, round_resolution
+from ghostlab.tables import Column, terminal_table
 
-__all__ = ["TABLES", "PaperTable", "PrintedRow", "computed", "rounds_to", "table"]
+__all__ = ["TABLES", "PaperTable", "PrintedRow", "count_printed", "print_paper_tables", "rounds_to"]
 
 COMPOUND = Factors(1.4, 1.2, 1.3)
 """Depth, width and resolution that the paper prints for MobileNetV1 (table 3) and B0 (table 7)."""
@@ -31,6 +31,14 @@ class PrintedRow(NamedTuple):
     mparams: str = ""
     guessed: bool = False
     """The paper does not print the factors."""
+
+
+class CountedRow(NamedTuple):
+    """A printed row with the size of its images, and the parameters and MACs that its network has here."""
+
+    printed: PrintedRow
+    pixels: int
+    counts: Counts
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ TABLES = (
 
 
 @cache
-def computed(row: PrintedRow, pixels: int) -> Counts:
+def count_printed(row: PrintedRow, pixels: int) -> Counts:
     """Parameters and MACs of a row's network for images of ``pixels`` at 1,000 classes."""
     with torch.device("meta"):
         model = create_model(row.model, depth=row.factors.depth, width=row.factors.width)
@@ -102,11 +110,13 @@ def rounds_to(value: float, printed: str) -> bool:
     return f"{value:.{decimals}f}" == printed
 
 
-def table(multiple: int = 1) -> None:
+def print_paper_tables(multiple: int = 1) -> None:
     """Print all tables. Image sizes are rounded to multiples of ``multiple``."""
     for paper in TABLES:
         sizes = [round_resolution(paper.pixels, row.factors.resolution, multiple) for row in paper.rows]
-        Console(width=max(80, Console().width)).print(_table(paper, sizes))
+        rows = [CountedRow(row, size, count_printed(row, size)) for row, size in zip(paper.rows, sizes, strict=True)]
+        console = Console(width=max(80, Console().width))
+        console.print(terminal_table(_columns(paper), rows, paper.title, box=None))
         print()
     print(
         "d, w: depth and width; (?): not printed in the paper, so those of MobileNetV1. top-1 in %, FLOPs in 10^9 and"
@@ -116,22 +126,31 @@ def table(multiple: int = 1) -> None:
     )
 
 
-def _table(paper: PaperTable, sizes: Sequence[int]) -> Table:
-    with_params = any(row.mparams for row in paper.rows)
-    columns = ["d, w, pixels", "top-1", "FLOPs", "here", "same", *(["params", "here", "same"] if with_params else [])]
-    drawn = Table(title=paper.title, box=None, title_justify="left")
-    drawn.add_column("", no_wrap=True)
-    for column in columns:
-        drawn.add_column(column, justify="right", no_wrap=True)
-    for row, pixels in zip(paper.rows, sizes, strict=True):
-        counts = computed(row, pixels)
-        label = row.label + (" (?)" if row.guessed else "")
-        cells = [f"{row.factors.depth:g}, {row.factors.width:g}, {pixels}", f"{row.top1:.1f}"]
-        cells += _compared(row.gmacs, counts.macs / 1e9)
-        drawn.add_row(label, *cells, *(_compared(row.mparams, counts.params / 1e6) if with_params else ()))
-    return drawn
+def _columns(paper: PaperTable) -> list[Column[CountedRow]]:
+    macs = _compared("macs", "FLOPs", lambda row: (row.printed.gmacs, row.counts.macs / 1e9))
+    params = _compared("params", "params", lambda row: (row.printed.mparams, row.counts.params / 1e6))
+    return [
+        Column("label", get=lambda row: row.printed.label + (" (?)" if row.printed.guessed else ""), align="left"),
+        Column("factors", "d, w, pixels", cell=_sizes),
+        Column("top1", "top-1", lambda row: row.printed.top1, "{:.1f}".format),
+        *macs,
+        *(params if any(row.mparams for row in paper.rows) else []),
+    ]
 
 
-def _compared(printed: str, value: float) -> tuple[str, str, str]:
-    same = "yes" if rounds_to(value, printed) else f"{100 * (value / float(printed) - 1):+.1f}%"
-    return printed, f"{value:.3f}", same
+def _compared(key: str, heading: str, figures: Callable[[CountedRow], tuple[str, float]]) -> list[Column[CountedRow]]:
+    """What is printed, what is counted here, and whether that rounds to the printed digits."""
+
+    def same(row: CountedRow) -> str:
+        printed, value = figures(row)
+        return "yes" if rounds_to(value, printed) else f"{100 * (value / float(printed) - 1):+.1f}%"
+
+    return [
+        Column(f"{key}_printed", heading, lambda row: figures(row)[0]),
+        Column(key, "here", lambda row: figures(row)[1], "{:.3f}".format),
+        Column(f"{key}_same", "same", cell=same),
+    ]
+
+
+def _sizes(row: CountedRow) -> str:
+    return f"{row.printed.factors.depth:g}, {row.printed.factors.width:g}, {row.pixels}"

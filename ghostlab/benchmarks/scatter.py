@@ -16,13 +16,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ghostlab.files import write_file
 
-__all__ = ["Horizontal", "ScatterPoint", "scatter", "spread"]
+__all__ = ["HorizontalAxis", "ScatterPoint", "scatter", "spread_labels"]
 
-ROOM = 1.3
+AXIS_MARGIN = 1.3
 """Factor that the axis of times goes beyond the lowest and the highest."""
 
 
-class Horizontal(NamedTuple):
+class HorizontalAxis(NamedTuple):
     """What is drawn from left to right."""
 
     label: str
@@ -39,17 +39,19 @@ class ScatterPoint(NamedTuple):
     p95: float
 
 
-def scatter(path: Path, title: str, horizontal: Horizontal, points: Sequence[ScatterPoint]) -> None:
+def scatter(path: Path, title: str, horizontal: HorizontalAxis, points: Sequence[ScatterPoint]) -> None:
     """Milliseconds, logarithmic, over the points' values; the names stand in a column on the right, where they do not
     overlap. Where there are several runtimes, each has a colour."""
     figure = Figure(figsize=(8, max(3.5, 1 + 0.3 * len(points))), layout="constrained")
     axes = figure.subplots()
     ordered = sorted(points, key=lambda point: point.mean)
     runtimes = list(dict.fromkeys(point.runtime for point in points))
-    bottom = ordered[0].mean / ROOM
-    top = max(max(point.mean, point.p95) for point in points) * ROOM
+    bottom = ordered[0].mean / AXIS_MARGIN
+    top = max(max(point.mean, point.p95) for point in points) * AXIS_MARGIN
     heights = [math.log(point.mean / bottom, top / bottom) for point in ordered]
-    for place, (point, height) in enumerate(zip(ordered, spread(heights, 0.9 / max(10, len(points))), strict=True)):
+    for place, (point, height) in enumerate(
+        zip(ordered, spread_labels(heights, 0.9 / max(10, len(points))), strict=True)
+    ):
         color = runtimes.index(point.runtime) if len(runtimes) > 1 else place
         _draw_point(axes, point, height, f"C{color % 10}")
     axes.set(yscale="log", xlabel=horizontal.label, ylabel="milliseconds")
@@ -67,7 +69,7 @@ def scatter(path: Path, title: str, horizontal: Horizontal, points: Sequence[Sca
     write_file(path, lambda to: figure.savefig(to, dpi=120))
 
 
-def spread(heights: Sequence[float], gap: float) -> list[float]:
+def spread_labels(heights: Sequence[float], gap: float) -> list[float]:
     """Ascending heights in [0, 1], moved to be ``gap`` apart: up, and down again where that is above 1."""
     moved: list[float] = []
     for height in heights:

@@ -19,23 +19,24 @@ from typing import ClassVar
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
-from rich.table import Table
 
-from ghostlab.benchmarks.turns import Seat
+from ghostlab.benchmarks.turns import WorkerProcess
 from ghostlab.errors import UsageError
 from ghostlab.files import write_text
+from ghostlab.quantities import ratio
 from ghostlab.runs.compose import compose
 from ghostlab.runs.plus import register_plugins
 from ghostlab.runs.settings import parse
 from ghostlab.strategies.base import Strategy
 from ghostlab.strategies.registry import join
+from ghostlab.tables import Column, terminal_table
 from ghostlab.terminal import say, tracked
 from ghostlab.training.memory import PeakMemory
 from ghostlab.training.run import train
 
 __all__ = ["Cost", "strategies"]
 
-OUT = Path("outputs/benchmarks/strategies.json")
+STRATEGIES_FILE = Path("outputs/benchmarks/strategies.json")
 OWN = {
     "strategy": "use --only",
     "trainer.max_epochs": "use --repeats",
@@ -66,6 +67,15 @@ class Cost:
         return (max(self.rounds) - min(self.rounds)) / statistics.median(self.rounds)
 
 
+COLUMNS: tuple[Column[Cost], ...] = (
+    Column("strategy", "strategy", align="left"),
+    Column("images_per_second", "images/s", show="{:,.0f}".format),
+    Column("time", "train time", show=ratio),
+    Column("rounds", "of rounds", show=lambda rounds: f"{min(rounds):.2f} to {max(rounds):.2f}"),
+    Column("memory", "peak memory", show=ratio),
+)
+
+
 def strategies(names: Sequence[str], rounds: int, overrides: Sequence[str]) -> None:
     """Measure each strategy against the baseline; print the ratios and write them to ``strategies.json``.
 
@@ -78,7 +88,9 @@ def strategies(names: Sequence[str], rounds: int, overrides: Sequence[str]) -> N
     with tempfile.TemporaryDirectory() as folder:
         costs = [_cost(name, rounds, overrides, folder) for name in tracked(names, "benchmark")]
     rows = [vars(cost) for cost in costs]
-    write_text(OUT, json.dumps({"overrides": list(overrides), "rounds": rounds, "rows": rows}, indent=2) + "\n")
+    write_text(
+        STRATEGIES_FILE, json.dumps({"overrides": list(overrides), "rounds": rounds, "rows": rows}, indent=2) + "\n"
+    )
     _show(costs, overrides)
 
 
@@ -132,12 +144,12 @@ def _cost(name: str, rounds: int, overrides: Sequence[str], folder: str) -> Cost
     if staged := STAGED in join(name):
         rounds = math.ceil(rounds / STAGES) * STAGES
     lines = {one: [*_own(one, rounds, overrides), f"outputs={folder}"] for one in ("baseline", name)}
-    with Seat("baseline", functools.partial(_train, lines["baseline"])) as base:
+    with WorkerProcess("baseline", functools.partial(_train, lines["baseline"])) as base:
         if name == "baseline":
             base.wait()
             turns = [(base.ask("epoch"),) * 2 for _ in range(rounds)]
         else:
-            with Seat(name, functools.partial(_train, lines[name])) as seat:
+            with WorkerProcess(name, functools.partial(_train, lines[name])) as seat:
                 for one in (base, seat):
                     one.wait()
                 turns = [(base.ask("epoch"), seat.ask("epoch")) for _ in range(rounds)]
@@ -168,14 +180,8 @@ def _check(names: Sequence[str], overrides: Sequence[str]) -> None:
 
 
 def _show(costs: Sequence[Cost], overrides: Sequence[str]) -> None:
-    table = Table(title=" ".join(["training cost of strategies", *overrides]))
-    for column in ("strategy", "images/s", "train time", "of rounds", "peak memory"):
-        table.add_column(column, justify="left" if column == "strategy" else "right")
-    for cost in costs:
-        ends = f"{min(cost.rounds):.2f} to {max(cost.rounds):.2f}"
-        table.add_row(cost.strategy, f"{cost.images_per_second:,.0f}", f"{cost.time:.2f}x", ends, f"{cost.memory:.2f}x")
-    Console().print(table)
+    Console().print(terminal_table(COLUMNS, costs, " ".join(["training cost of strategies", *overrides])))
     for cost in costs:
         if cost.apart > APART and STAGED not in join(cost.strategy):
             say(f"{cost.strategy}: its rounds are {cost.apart:.0%} apart; measure again when the machine is idle")
-    say(f"written to {OUT}")
+    say(f"written to {STRATEGIES_FILE}")

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ghostlab.benchmarks.deployables import EAGER, Deployable, Ready
-from ghostlab.benchmarks.turns import Answer, Seat, answering
+from ghostlab.benchmarks.deployables import EAGER, Deployable, LoadedNetwork
+from ghostlab.benchmarks.turns import Handler, WorkerProcess, answering
 from ghostlab.deploy.export.formats import FORMATS
 from ghostlab.errors import UsageError
 from ghostlab.terminal import tracked
@@ -79,7 +79,7 @@ def measure(contestants: Sequence[Deployable], conditions: Conditions) -> list[T
     _require_unique([one.name for one in contestants])
     with ExitStack() as stack:
         prepares = [(one.name, answering(functools.partial(_prepare, one, conditions))) for one in contestants]
-        seats = [stack.enter_context(Seat(name, prepare)) for name, prepare in prepares]
+        seats = [stack.enter_context(WorkerProcess(name, prepare)) for name, prepare in prepares]
         for seat in seats:
             seat.wait()  # they import side by side
         facts = [seat.ask("first call") for seat in seats]
@@ -114,7 +114,7 @@ def _require_unique(names: Sequence[str]) -> None:
             raise UsageError(f"'{name}' is named twice")
 
 
-def _prepare(contestant: Deployable, conditions: Conditions) -> Answer:
+def _prepare(contestant: Deployable, conditions: Conditions) -> Handler:
     torch.set_num_threads(conditions.threads)
     if contestant.runtime != EAGER:
         FORMATS[contestant.runtime].import_runtime()
@@ -150,7 +150,7 @@ def _started(contestant: Deployable, conditions: Conditions) -> tuple[dict[str, 
     return {**facts, "first_call": first}, turn
 
 
-def _timed(ready: Ready, images: Tensor) -> float:
+def _timed(ready: LoadedNetwork, images: Tensor) -> float:
     with torch.inference_mode():
         began = time.perf_counter()
         ready.call(images)

@@ -13,15 +13,15 @@ from typing import Any, NamedTuple, Self
 
 from ghostlab.errors import GhostlabError, RunError, lacks_memory
 
-__all__ = ["Answer", "Seat", "answering"]
+__all__ = ["Handler", "WorkerProcess", "answering"]
 
-Answer = Callable[[str], Any]
+Handler = Callable[[str], Any]
 """What a contestant does in a turn, given the question."""
 Work = Callable[[Connection], None]
 """What a process does: says None when all is prepared, and then answers whatever it receives."""
 
 
-PATIENCE = 5.0
+EXIT_TIMEOUT = 5.0
 """Seconds until the exit code of a process is known whose end of the pipe is closed."""
 
 
@@ -32,7 +32,7 @@ class _Failed(NamedTuple):
     traceback: str
 
 
-class Seat:
+class WorkerProcess:
     """A process that does ``work`` (importable), and answers when it is asked.
 
     As a context manager it ends the process. A ``GhostlabError`` in the process is raised here.
@@ -70,7 +70,7 @@ class Seat:
 
     def _by(self) -> str:
         """What ended the process, as far as its exit code tells: that of a signal is negative."""
-        self._process.join(PATIENCE)
+        self._process.join(EXIT_TIMEOUT)
         code = self._process.exitcode or 0
         if code >= 0:
             return f"with exit code {code}"
@@ -84,12 +84,12 @@ class Seat:
         return self.wait()
 
 
-def answering(prepare: Callable[[], Answer]) -> Work:
+def answering(prepare: Callable[[], Handler]) -> Work:
     """The work of a contestant that is prepared (importable), and then answers one question after the other."""
     return functools.partial(_answer, prepare)
 
 
-def _answer(prepare: Callable[[], Answer], pipe: Connection) -> None:
+def _answer(prepare: Callable[[], Handler], pipe: Connection) -> None:
     answer = prepare()
     pipe.send(None)
     while True:
@@ -105,10 +105,10 @@ def _seated(pipe: Connection, work: Work) -> None:
     except EOFError:  # the other end is gone
         return
     except Exception as error:
-        pipe.send(_Failed(_told(error), traceback.format_exc()))
+        pipe.send(_Failed(_error_line(error), traceback.format_exc()))
 
 
-def _told(error: Exception) -> str:
+def _error_line(error: Exception) -> str:
     if lacks_memory(error):
         return "out of memory; a smaller --batch may help"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -111,10 +111,10 @@ def latency(parser: argparse.ArgumentParser) -> Command:
 
 def thread_count(given: str) -> int:
     """A number, or that of all cores."""
-    from ghostlab.benchmarks.contestants import cores
+    from ghostlab.benchmarks.contestants import core_count
 
     if given == "all":
-        return cores()
+        return core_count()
     if not given.isdecimal():
         raise UsageError(f"--threads {given}: numbers from 1, or all")
     return int(given)

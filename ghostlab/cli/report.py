@@ -10,11 +10,10 @@ from rich.console import Console
 from ghostlab.cli.guard import guarded
 from ghostlab.errors import UsageError
 from ghostlab.reports.latency import measure_latencies
-from ghostlab.reports.screen import show
+from ghostlab.reports.screen import print_report
 from ghostlab.reports.summarize import summarize
 from ghostlab.reports.summary import Report
-from ghostlab.reports.watch import watch
-from ghostlab.reports.write import write_report
+from ghostlab.reports.write import watch, write_report
 from ghostlab.shell import command
 
 EVERY = 10
@@ -37,7 +36,7 @@ def run(given: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         report = look()
     write_report(report)
-    show(report, Console())
+    print_report(report, Console())
     if all(line.latency_ms is None for section in report.sections for line in section.lines):
         print(f"latency is not measured: {command('tools/report.py', given.folder, '--latency')}")
     print(f"report: {report.folder / 'report.html'}")

@@ -21,9 +21,9 @@ def show(parser: argparse.ArgumentParser) -> Command:
     parser.add_argument("overrides", nargs="*", help="such as data=cifar10 (default: data=imagenet)")
 
     def run(given: argparse.Namespace) -> None:
-        from ghostlab.benchmarks.scaling import chosen_factors, show
+        from ghostlab.benchmarks.scaling import factors_of_arguments, print_scaled
 
-        show(given.model, chosen_factors(vars(given)), given.multiple, given.overrides)
+        print_scaled(given.model, factors_of_arguments(vars(given)), given.multiple, given.overrides)
 
     return run
 
@@ -33,9 +33,9 @@ def table(parser: argparse.ArgumentParser) -> Command:
     parser.add_argument("--multiple", type=int, default=1, help="round image sizes to multiples (default: 1)")
 
     def run(given: argparse.Namespace) -> None:
-        from ghostlab.benchmarks.scaling_tables import table
+        from ghostlab.benchmarks.scaling_tables import print_paper_tables
 
-        table(given.multiple)
+        print_paper_tables(given.multiple)
 
     return run
 

@@ -20,7 +20,7 @@ from ghostlab.models.options import given
 from ghostlab.reparam import deployed
 from ghostlab.runs.run import Run, find_run, open_run
 
-__all__ = ["Description", "Network", "open_network"]
+__all__ = ["Description", "Network", "open_network", "top1_of_fused"]
 
 USUAL = {"width": 1.0, "depth": 1.0, "stem_stride": 2, "gate_upsample": "nearest"}
 UNSEEN = ("name", "pretrained", "num_classes", "drop_rate", "drop_path_rate", "bn_momentum", "bn_eps")
@@ -101,6 +101,14 @@ def open_network(source: str | Path) -> Network:
     model, report = folded(model, torch.zeros(2, 3, size, size))
     described = _description(config["model"], config["data"], preprocessing)
     return Network(model, described, config["data"], run, report is not None)
+
+
+def top1_of_fused(path: Path) -> float | None:
+    """The top-1 in percent that ``tools/fuse.py`` measured of a file that it wrote; None where it did not."""
+    try:
+        return float(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["accuracy"]["after"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _of_fused(file: Path) -> Network:

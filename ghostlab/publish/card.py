@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import yaml
 
-from ghostlab.publish.facts import Ablation, Facts
-from ghostlab.publish.papers import papers
+from ghostlab.publish.facts import Facts, Latency
 from ghostlab.quantities import quantity
+from ghostlab.reports.summary import Section
+from ghostlab.reports.table import finished_seeds, line_table
+from ghostlab.tables import Column, columns_of, markdown_table
 
-__all__ = ["OWNER", "card"]
+__all__ = ["OWNER", "model_card"]
 
 OWNER = "YOUR-NAME"
 """What stands for the user's or organisation's name on the hub."""
@@ -19,11 +22,38 @@ OWNER = "YOUR-NAME"
 MERGED = (
     " The branches that it was trained with are merged into convolutions and batch norms, so that it can be trained on."
 )
-FIRST = """import ghostlab.models  # before timm looks for the architecture, which is not its own
+IMPORT = """import ghostlab.models  # before timm looks for the architecture, which is not its own
 """
+LATENCY_COLUMNS: Sequence[Column[Latency]] = (
+    Column("name", "network", align="left"),
+    Column("runtime", "runtime", align="left"),
+    *(Column(key, heading) for key, heading in (("threads", "threads"), ("batch", "batch"), ("image_size", "px"))),
+    Column("median_ms", "median, ms", show="{:,.2f}".format),
+    Column("p95_ms", "95th percentile, ms", show="{:,.2f}".format),
+)
+PAPERS_OF_MODELS = {
+    "ghostnetv1": ("Han et al., GhostNet: More Features from Cheap Operations", "1911.11907"),
+    "ghostnetv2": ("Tang et al., GhostNetV2: Enhance Cheap Operation with Long-Range Attention", "2211.12905"),
+    "ghostnetv3": ("Liu et al., GhostNetV3: Exploring the Training Strategies for Compact Models", "2404.11202"),
+}
+PAPERS_OF_STRATEGIES = {
+    "progressive": ("Tan and Le, EfficientNetV2: Smaller Models and Faster Training", "2104.00298"),
+    "droppath": ("Huang et al., Deep Networks with Stochastic Depth", "1603.09382"),
+    "reparam": ("Ding et al., RepVGG: Making VGG-style ConvNets Great Again", "2101.03697"),
+    "randaugment": ("Cubuk et al., RandAugment: Practical Automated Data Augmentation", "1909.13719"),
+    "autoaugment": ("Cubuk et al., AutoAugment: Learning Augmentation Policies from Data", "1805.09501"),
+    "erasing": ("Zhong et al., Random Erasing Data Augmentation", "1708.04896"),
+    "smoothing": ("Szegedy et al., Rethinking the Inception Architecture for Computer Vision", "1512.00567"),
+    "mixup": ("Zhang et al., mixup: Beyond Empirical Risk Minimization", "1710.09412"),
+    "cutmix": ("Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers", "1905.04899"),
+    "kd": ("Hinton et al., Distilling the Knowledge in a Neural Network", "1503.02531"),
+    "cosine": ("Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts", "1608.03983"),
+}
+QUANTIZABLE = ("Chu et al., Make RepVGG Greater Again: A Quantization-aware Approach", "2212.01593")
+TIMM = "Wightman, PyTorch Image Models, https://github.com/huggingface/pytorch-image-models"
 
 
-def card(facts: Facts) -> str:
+def model_card(facts: Facts) -> str:
     """The text of ``README.md``."""
     sections = {
         "Use": _use(facts),
@@ -73,7 +103,7 @@ def _about(facts: Facts) -> str:
 
 def _use(facts: Facts) -> str:
     code = (
-        f"{FIRST if facts.own else ''}import timm\n\n"
+        f"{IMPORT if facts.own else ''}import timm\n\n"
         f'model = timm.create_model("hf-hub:{OWNER}/{facts.name}", pretrained=True).eval()\n'
         "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)\n"
         "logits = model(transform(image).unsqueeze(0))  # a PIL image in RGB\n"
@@ -90,7 +120,7 @@ def _accuracy(facts: Facts) -> str:
         rows += [("top-1 of the averaged weights", f"{result['top1_ema']:.2f} %")]
         rows += [("top-1 of the weights as trained", f"{result['top1_raw']:.2f} %")]
     said = f"On the {images} of {data['name']}, after epoch {result['epochs']}, one run (seed {result['seed']})."
-    return f"{_table(('', data['name']), rows)}\n\n{said} {_checked(facts)}"
+    return f"{_two_columns(data['name'], rows)}\n\n{said} {_checked(facts)}"
 
 
 def _checked(facts: Facts) -> str:
@@ -118,51 +148,43 @@ def _recipe(facts: Facts) -> str:
         top1 = facts.result.get("teacher_top1")
         name = teacher.partition(" (")[0].removeprefix("teacher ")
         rows.append(("teacher", f"{name}, top-1 {top1:.1f} %" if top1 else name))
-    return f"{_table(('', 'value'), rows)}\n\n```\n{facts.command}\n```"
+    return f"{_two_columns('value', rows)}\n\n```\n{facts.command}\n```"
 
 
 def _size(facts: Facts) -> str:
     result = facts.result
     rows = [
-        ("in training", f"{quantity(result['params_train'])}", ""),
-        ("published, with batch norms", f"{quantity(facts.counts.params)}", f"{quantity(facts.counts.macs)}"),
-        ("deployed, all folded", f"{quantity(result['params_deploy'])}", f"{quantity(result['macs_deploy'])}"),
+        ("in training", result["params_train"], None),
+        ("published, with batch norms", facts.counts.params, facts.counts.macs),
+        ("deployed, all folded", result["params_deploy"], result["macs_deploy"]),
     ]
-    return f"{_table(('', 'parameters', f'MACs at {facts.image_size} px'), rows)}"
+    columns: list[Column[tuple[str, float, float | None]]] = [
+        Column("name", get=itemgetter(0), align="left"),
+        Column("params", "parameters", itemgetter(1), quantity),
+        Column("macs", f"MACs at {facts.image_size} px", itemgetter(2), quantity),
+    ]
+    return "\n".join(markdown_table(columns, rows))
 
 
 def _latency(facts: Facts) -> str:
     if not facts.latencies:
         return "Not measured. `python tools/benchmark.py latency <run folder>` measures it."
-    columns = ("network", "runtime", "threads", "batch", "px", "median, ms", "95th percentile, ms")
-    rows = [
-        (one.name, one.runtime, *map(str, (one.threads, one.batch, one.image_size)), *_times(one.median_ms, one.p95_ms))
-        for one in facts.latencies
-    ]
-    return f"On {facts.latencies[0].processor}, all folded:\n\n{_table(columns, rows)}"
+    table = "\n".join(markdown_table(LATENCY_COLUMNS, facts.latencies))
+    return f"On {facts.latencies[0].processor}, all folded:\n\n{table}"
 
 
-def _times(*milliseconds: float) -> Iterable[str]:
-    return (f"{value:,.2f}" for value in milliseconds)
-
-
-def _ablation(row: Ablation | None) -> str:
-    if row is None:
+def _ablation(section: Section | None) -> str:
+    if section is None:
         return "Not compared. `python tools/report.py <folder of runs>` compares runs that differ in them."
-    spread = "" if row.top1_sd is None else f" ±{row.top1_sd:.2f}"
-    cells = [row.name, f"{row.top1:.2f}{spread}", "-", "-", row.verdict or "-"]
-    if row.difference is not None:
-        cells[2] = f"{row.difference:+.2f}"
-    if row.interval is not None:
-        cells[3] = f"[{row.interval[0]:+.2f}, {row.interval[1]:+.2f}]"
-    seeds = f"top-1 ({len(row.seeds)} seed{'s' * (len(row.seeds) != 1)})"
-    header = ("row", seeds, f"against {row.reference or 'nothing'}", "95 % interval", "verdict")
-    return f"{_table(header, [cells])}\n\nSeeds {', '.join(map(str, row.seeds))}. {row.method}"
+    found = line_table(section)
+    table = "\n".join(markdown_table(columns_of(found.columns, "card"), found.rows))
+    seeds = [str(run.seed) for line in section.lines for run in line.runs if run.state == "finished"]
+    return f"{table}\n\nSeeds {', '.join(seeds)}. {section.method}"
 
 
 def _limits(facts: Facts) -> str:
     data, size = facts.config["data"], facts.image_size
-    seeds = len(facts.ablation.seeds) if facts.ablation else 1
+    seeds = sum(map(finished_seeds, facts.ablation.lines)) if facts.ablation else 1
     one = "How far another seed would be from it is not known." if seeds == 1 else "Other seeds differ, see above."
     origin = facts.config["model"].get("pretrained")
     start = " It began with weights of an earlier training." if origin else ""
@@ -174,7 +196,16 @@ def _limits(facts: Facts) -> str:
 
 def _citation(facts: Facts) -> str:
     model, strategies = facts.config["model"]["name"], facts.config["strategy"]
-    return "\n".join(f"- {paper}" for paper in papers(model, strategies, facts.result["strategy"]))
+    return "\n".join(f"- {paper}" for paper in _papers(model, strategies, facts.result["strategy"]))
+
+
+def _papers(model: str, strategies: Mapping[str, Any], joined: str) -> list[str]:
+    """A line for each paper behind a model, strategies with their settings and the recipe in their ``joined`` name."""
+    recipes = [PAPERS_OF_MODELS[name] for name in joined.split("+") if name in PAPERS_OF_MODELS and name != model]
+    found = [PAPERS_OF_MODELS.get(model), *recipes, *(PAPERS_OF_STRATEGIES.get(name) for name in strategies)]
+    if strategies.get("reparam", {}).get("norm") == "sum":
+        found.append(QUANTIZABLE)
+    return [*(f"{title}, https://arxiv.org/abs/{number}" for title, number in filter(None, found)), TIMM]
 
 
 def _settings(node: Mapping[str, Any]) -> str:
@@ -189,6 +220,9 @@ def _value(value: Any) -> str:
     return str(value).rpartition("/")[2] if str(value).startswith("/") else str(value)
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+def _two_columns(heading: str, rows: Sequence[tuple[str, str]]) -> str:
+    columns: list[Column[tuple[str, str]]] = [
+        Column("name", get=itemgetter(0), align="left"),
+        Column("value", heading, itemgetter(1), align="left"),
+    ]
+    return "\n".join(markdown_table(columns, rows))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -18,11 +17,11 @@ from ghostlab.deploy.run_data import data_module
 from ghostlab.errors import GhostlabError, RunError, UsageError, unknown
 from ghostlab.files import require_writable, write_text, writing
 from ghostlab.models import count
-from ghostlab.publish.card import card
-from ghostlab.publish.evidence import ablation_row, latencies, run_command
-from ghostlab.publish.facts import LICENCES, Ablation, Check, Facts, Latency
-from ghostlab.publish.target import Target, largest_difference, open_saved, save, target_of
+from ghostlab.publish.card import model_card
+from ghostlab.publish.facts import LICENCES, Check, Facts, Latency, find_ablation, read_latencies, run_command
+from ghostlab.publish.target import TimmNetwork, largest_difference, open_saved, save_for_timm, timm_network
 from ghostlab.quantities import is_number
+from ghostlab.reports.summary import Section
 from ghostlab.runs.run import Run, find_run
 from ghostlab.training.scores import evaluate
 from ghostlab.training.transfer import some_images
@@ -32,10 +31,10 @@ __all__ = ["TOLERANCE", "Evidence", "publish"]
 TOLERANCE = 1e-4
 """Largest difference of an output that rounding may make, relative to the largest output."""
 
-FLIPS = 1e-3
+CHANGED_ANSWERS = 1e-3
 """Share of the validation images whose answer rounding may change; one image in any case."""
 
-TOLD = ("top1", "top5", "epochs", "seed", "params_train", "params_deploy", "macs_deploy")
+FIGURES = ("top1", "top5", "epochs", "seed", "params_train", "params_deploy", "macs_deploy")
 """Figures of a result that the card tells."""
 
 
@@ -60,15 +59,15 @@ def publish(run: Path, out: Path, licence: str | None, evidence: Evidence = Evid
     if out.exists():
         raise UsageError(f"--out {out}: is there already; name a new folder")
     require_writable(out.parent)
-    result = _result(Run(run))
-    rows = latencies(evidence.latency, run, result) if evidence.latency else []
-    ablation = ablation_row(evidence.ablation, result) if evidence.ablation else None
+    result = _finished_result(Run(run))
+    rows = read_latencies(evidence.latency, run, result) if evidence.latency else []
+    ablation = find_ablation(evidence.ablation, result) if evidence.ablation else None
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        facts = _fill(temporary, out, Run(run), result, str(licence), rows, ablation)
-        write_text(temporary / "README.md", card(facts))
+        facts = _write_files(temporary, out, Run(run), result, str(licence), rows, ablation)
+        write_text(temporary / "README.md", model_card(facts))
         with writing(out):
             temporary.replace(out)
     finally:
@@ -76,24 +75,24 @@ def publish(run: Path, out: Path, licence: str | None, evidence: Evidence = Evid
     return facts
 
 
-def _fill(
+def _write_files(
     folder: Path,
     out: Path,
     run: Run,
     result: dict[str, Any],
     licence: str,
     rows: list[Latency],
-    ablation: Ablation | None,
+    ablation: Section | None,
 ) -> Facts:
     """Write the network into ``folder``, which is to be ``out``, and compare what timm opens there with the run's."""
     config = run.config()
     data = data_module(config["data"], run)
     preprocessing = data.cfg.preprocessing()
-    present = _is_there(data)
-    target = target_of(run.folder, config, some_images(data) if present else _noise(preprocessing))
+    present = _has_images(data)
+    target = timm_network(run.folder, config, some_images(data) if present else _random_images(preprocessing))
     classes = config["data"].get("class_names") or range(config["data"]["num_classes"])
     with writing(out):
-        save(target, folder, preprocessing, list(map(str, classes)), licence)
+        save_for_timm(target, folder, preprocessing, list(map(str, classes)), licence)
     return Facts(
         name=re.sub(r"[^\w.-]+", "-", out.resolve().name),
         architecture=target.architecture,
@@ -105,13 +104,13 @@ def _fill(
         command=run_command(config),
         counts=count(target.model, preprocessing["input_size"][-1]),
         images=(data.train_size, data.val_size) if present else None,
-        check=_compared(folder, run, target, data if present else None, _noise(preprocessing)),
+        check=_compared(folder, run, target, data if present else None, _random_images(preprocessing)),
         latencies=rows,
         ablation=ablation,
     )
 
 
-def _compared(folder: Path, run: Run, target: Target, data: DataModule | None, images: Tensor) -> Check:
+def _compared(folder: Path, run: Run, target: TimmNetwork, data: DataModule | None, images: Tensor) -> Check:
     original = run.open()
     opened = open_saved(folder)
     difference = largest_difference(original, opened, images)
@@ -123,7 +122,7 @@ def _compared(folder: Path, run: Run, target: Target, data: DataModule | None, i
     if data is None:
         return Check(difference, None)
     before, after = (evaluate(m, data.val_dataloader(), data.num_classes)["top1"] for m in (original, opened))
-    if abs(before - after) / 100 * data.val_size > max(1.0, FLIPS * data.val_size) + 0.5:
+    if abs(before - after) / 100 * data.val_size > max(1.0, CHANGED_ANSWERS * data.val_size) + 0.5:
         raise RunError(f"top-1 {before:.2f} of the run's network, {after:.2f} of timm's: nothing is written")
     return Check(difference, (before, after))
 
@@ -135,23 +134,23 @@ def _require_licence(licence: str | None) -> None:
         raise UsageError(f"--licence {licence}: {unknown('licence', licence, LICENCES)}")
 
 
-def _result(run: Run) -> dict[str, Any]:
-    file = run.result_file
-    try:
-        result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        numbers = {key: result[key] for key in TOLD} | {key: result.get(key) or 0 for key in ("top1_ema", "top1_raw")}
-        wrong = next((key for key, value in numbers.items() if not is_number(value)), None)
-        _ = result["config_hash"], result["strategy"]
-    except FileNotFoundError as error:
-        raise RunError(f"{run}: the run is not finished, it has no result.json") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{file}: not what training wrote ({type(error).__name__}: {error})") from error
+def _finished_result(run: Run) -> dict[str, Any]:
+    result, problem = run.read_result()
+    if problem:
+        raise RunError(f"{run.result_file}: {problem}")
+    if result is None:
+        raise RunError(f"{run}: the run is not finished, it has no result.json")
+    figures = {key: result.get(key) for key in FIGURES} | {
+        key: result.get(key) or 0 for key in ("top1_ema", "top1_raw")
+    }
+    wrong = [key for key, value in figures.items() if not is_number(value)]
+    wrong += [key for key in ("config_hash", "strategy") if not isinstance(result.get(key), str)]
     if wrong:
-        raise RunError(f"{file}: not what training wrote ({wrong}: {result[wrong]})")
+        raise RunError(f"{run.result_file}: not what training wrote ({wrong[0]}: {result.get(wrong[0])})")
     return result
 
 
-def _is_there(data: DataModule) -> bool:
+def _has_images(data: DataModule) -> bool:
     try:
         data.setup()
     except GhostlabError:
@@ -159,5 +158,5 @@ def _is_there(data: DataModule) -> bool:
     return True
 
 
-def _noise(preprocessing: dict[str, Any]) -> Tensor:
+def _random_images(preprocessing: dict[str, Any]) -> Tensor:
     return torch.randn(4, *preprocessing["input_size"], generator=torch.Generator().manual_seed(0))

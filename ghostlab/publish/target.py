@@ -18,25 +18,28 @@ from ghostlab.models.scalable import RESNETS
 from ghostlab.modules import is_function
 from ghostlab.training.pretrained import start_from
 
-__all__ = ["Target", "largest_difference", "open_saved", "save", "target_of"]
+__all__ = ["TimmNetwork", "largest_difference", "open_saved", "save_for_timm", "timm_network"]
 
-PLAIN = {"ghostnetv3": "ghostnetv2"}
+WITHOUT_BRANCHES = {"ghostnetv3": "ghostnetv2"}
 """Architectures with branches, and the ones that are left when these are merged."""
 
-SERIES = {"ghostnetv1": "ghostnet", "ghostnetv2": "ghostnetv2"}
+TIMM_SERIES = {"ghostnetv1": "ghostnet", "ghostnetv2": "ghostnetv2"}
 """What timm calls them, before the width in percent."""
 
-SAME = {"depth": 1, "stem_stride": 2, "gate_upsample": "nearest", "global_pool": "avg"}
+TIMM_DEFAULTS = {"depth": 1, "stem_stride": 2, "gate_upsample": "nearest", "global_pool": "avg"}
 """Options of ours with the values that timm's GhostNets have built in."""
 
-NOT_BUILT = ("name", "pretrained", "width", "drop_rate", "drop_path_rate", "bn_momentum")
+NOT_ARCHITECTURE = ("name", "pretrained", "width", "drop_rate", "drop_path_rate", "bn_momentum")
 """Options that make no difference to the network, or are told in another way."""
 
-CONFIG = ("architecture", "input_size", "pool_size", "first_conv", "classifier", "num_classes", "fixed_input_size")
+KEPT_CONFIG = (
+    *("architecture", "input_size", "fixed_input_size", "pool_size"),
+    *("first_conv", "classifier", "num_classes"),
+)
 """What of a model's default configuration is still true of other weights."""
 
 
-class Target(NamedTuple):
+class TimmNetwork(NamedTuple):
     """A model that ``timm.create_model(architecture)`` builds, if ``own`` only after ``import ghostlab.models``."""
 
     model: nn.Module
@@ -44,7 +47,7 @@ class Target(NamedTuple):
     own: bool
 
 
-def target_of(run: Path, config: Mapping[str, Any], images: Tensor) -> Target:
+def timm_network(run: Path, config: Mapping[str, Any], images: Tensor) -> TimmNetwork:
     """The network of ``run`` with its weights; branches are merged on ``images`` (B, 3, H, W).
 
     Raises ``RunError`` for a network that a function of the user's makes, and as ``start_from`` does.
@@ -52,16 +55,18 @@ def target_of(run: Path, config: Mapping[str, Any], images: Tensor) -> Target:
     node = given(config["model"])
     if is_function(node["name"]):
         raise RunError(f"model '{node['name']}': timm cannot open a network of your own; export the run instead")
-    options = {**node, "name": PLAIN.get(node["name"], node["name"]), "pretrained": False}
+    options = {**node, "name": WITHOUT_BRANCHES.get(node["name"], node["name"]), "pretrained": False}
     model = _build(options, config["data"]["num_classes"])
     start_from(model, run, options, images=lambda: images)
     settings: Any = model.pretrained_cfg
-    model.pretrained_cfg = {key: settings[key] for key in CONFIG if settings.get(key) is not None}  # type: ignore[assignment]
+    model.pretrained_cfg = {key: settings[key] for key in KEPT_CONFIG if settings.get(key) is not None}  # type: ignore[assignment]
     architecture = str(settings["architecture"])
-    return Target(model.eval(), architecture, architecture.startswith("ghostlab_"))
+    return TimmNetwork(model.eval(), architecture, architecture.startswith("ghostlab_"))
 
 
-def save(target: Target, folder: Path, preprocessing: Mapping[str, Any], names: list[str], licence: str) -> None:
+def save_for_timm(
+    target: TimmNetwork, folder: Path, preprocessing: Mapping[str, Any], names: list[str], licence: str
+) -> None:
     """Write ``config.json`` and ``model.safetensors`` as timm does; ``names`` are those of the classes."""
     more = {"label_names": names, "pretrained_cfg": {"license": licence}}
     data = {key: tuple(value) if isinstance(value, list) else value for key, value in preprocessing.items()}
@@ -91,9 +96,9 @@ def _build(options: dict[str, Any], classes: int) -> nn.Module:
 
 def _ghostnet_of_timm(options: Mapping[str, Any]) -> str:
     """The name of timm's own GhostNet with these options, empty where there is none."""
-    rest = {key: value for key, value in options.items() if key not in NOT_BUILT}
-    name = f"{SERIES.get(options['name'])}_{100 * options.get('width', 1.0):03g}"
-    return name if timm.is_model(name) and all(SAME.get(key) == value for key, value in rest.items()) else ""
+    rest = {key: value for key, value in options.items() if key not in NOT_ARCHITECTURE}
+    name = f"{TIMM_SERIES.get(options['name'])}_{100 * options.get('width', 1.0):03g}"
+    return name if timm.is_model(name) and all(TIMM_DEFAULTS.get(key) == value for key, value in rest.items()) else ""
 
 
 def _beyond_timm(options: Mapping[str, Any]) -> bool:

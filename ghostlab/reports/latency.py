@@ -13,8 +13,9 @@ from typing import Any
 
 from ghostlab.errors import RunError
 from ghostlab.files import write_text
-from ghostlab.reports.results import figure, read_config
+from ghostlab.reports.results import metric
 from ghostlab.reports.summary import Report, RunRecord
+from ghostlab.runs.run import Run
 
 __all__ = ["Latencies", "measure_latencies", "network_of", "read_latencies"]
 
@@ -78,7 +79,7 @@ def _one_of_each(runs: Iterable[RunRecord]) -> dict[str, RunRecord]:
     found: dict[str, RunRecord] = {}
     for run in runs:
         network = network_of(run)
-        if network and (run.folder / "checkpoints" / "last.ckpt").is_file():
+        if network and Run(run.folder).last.is_file():
             found.setdefault(network, run)
     return found
 
@@ -87,12 +88,12 @@ def network_of(run: RunRecord) -> str | None:
     """The name of a finished run's deployed network: two that differ in anything have two. None without a
     configuration; drawn weights and how they were trained are no part of it, as strategies leave no trace when folded.
     """
-    config = read_config(run.folder) if run.state == "finished" else None
+    config = Run(run.folder).find_config() if run.state == "finished" else None
     if config is None:
         return None
     model, data = config["model"], config["data"]
     options = {key: value for key, value in model.items() if value is not None and key not in NOT_ARCHITECTURE}
     size = data.get("test_size") or data.get("image_size")
-    counts = [figure(run, key) for key in ("params_deploy", "macs_deploy")]
+    counts = [metric(run, key) for key in ("params_deploy", "macs_deploy")]
     whole = json.dumps([options, data.get("num_classes"), size, counts], sort_keys=True, default=str)
     return f"{model['name']} at {size} px, {hashlib.sha256(whole.encode()).hexdigest()[:8]}"

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import yaml
-from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.quantities import is_number
 from ghostlab.reports.summary import RunRecord, State
 from ghostlab.runs import config_hash
 from ghostlab.runs.identity import SCHEMA
-from ghostlab.runs.run import LOADER, Run
+from ghostlab.runs.run import Run
 from ghostlab.shell import command
 from ghostlab.studies.plan import Row, Table
 
-__all__ = ["figure", "read_config", "read_runs", "top1_by_seed"]
+__all__ = ["metric", "read_runs", "top1_by_seed"]
 
 
 def read_runs(outputs: Path, table: Table, row: Row) -> tuple[list[RunRecord], list[str]]:
@@ -39,7 +35,7 @@ def read_runs(outputs: Path, table: Table, row: Row) -> tuple[list[RunRecord], l
     return runs, notes
 
 
-def figure(run: RunRecord, key: str) -> float | None:
+def metric(run: RunRecord, key: str) -> float | None:
     """A finite number of the run's ``result.json``; None where it has none under this name."""
     value: Any = (run.result or {}).get(key)
     return float(value) if is_number(value) else None
@@ -47,31 +43,15 @@ def figure(run: RunRecord, key: str) -> float | None:
 
 def top1_by_seed(runs: Sequence[RunRecord]) -> dict[int, float]:
     """Top-1 in percent of the finished runs, by seed."""
-    return {run.seed: top1 for run in runs if (top1 := figure(run, "top1")) is not None}
-
-
-def read_config(folder: Path) -> dict[str, Any] | None:
-    """The configuration that a run was trained with; None where there is none that tells what the run is."""
-    try:
-        config = yaml.load(Run(folder).config_file.read_text(encoding="utf-8"), LOADER)
-        known = (config["data"]["name"], config["model"]["name"], config["strategy"], config["seed"])
-        config_hash(config)
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, OmegaConfBaseException):
-        return None
-    return config if all(map(isinstance, known, (str, str, dict, int))) and known[2] else None
+    return {run.seed: top1 for run in runs if (top1 := metric(run, "top1")) is not None}
 
 
 def _result(run: Run, expected: str, seed: int) -> tuple[Mapping[str, Any] | None, str | None]:
     """``result.json`` if it is that of the run that is meant, or why it is not."""
-    try:
-        read = json.loads(run.result_file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None, None
-    except (OSError, ValueError) as error:
-        return None, f"{run.result_file.name} cannot be read ({type(error).__name__})"
-    if not isinstance(read, dict):
-        return None, f"{run.result_file.name} is not that of a run"
-    if not _is_meant(read, run.folder, expected) or read.get("seed") != seed:
+    read, problem = run.read_result()
+    if read is None:
+        return None, problem and f"{run.result_file.name} {problem}"
+    if not _is_meant(read, run, expected) or read.get("seed") != seed:
         return None, "its folder holds another configuration"
     for name, value in (("top-1", read.get("top1")), ("loss", read.get("loss", 0))):
         if not is_number(value):
@@ -79,11 +59,11 @@ def _result(run: Run, expected: str, seed: int) -> tuple[Mapping[str, Any] | Non
     return read, None
 
 
-def _is_meant(result: Mapping[str, Any], folder: Path, expected: str) -> bool:
+def _is_meant(result: Mapping[str, Any], run: Run, expected: str) -> bool:
     """Whether it has this hash or, where an earlier version wrote it and took other hashes, its configuration has."""
     if result.get("config_hash") == expected or result.get("config_schema") == SCHEMA:
         return result.get("config_hash") == expected
-    config = read_config(folder)
+    config = run.find_config()
     return config is not None and config_hash(config) == expected
 
 

@@ -8,15 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ghostlab.errors import UsageError
-from ghostlab.reports.effects import comparison_effects, method
-from ghostlab.reports.factors import interactions, main_effects
+from ghostlab.reports.effects import comparison_effects, describe_test, interactions, main_effects
 from ghostlab.reports.latency import Latencies, read_latencies
-from ghostlab.reports.lines import line
+from ghostlab.reports.lines import summary_line, with_shared_work
 from ghostlab.reports.notes import table_notes
-from ghostlab.reports.results import figure, read_runs, top1_by_seed
-from ghostlab.reports.scan import Scan, run_folders, scan
-from ghostlab.reports.shared import with_shared_work
+from ghostlab.reports.results import metric, read_runs, top1_by_seed
+from ghostlab.reports.scan import Scan, scan
 from ghostlab.reports.summary import Report, RunRecord, Section
+from ghostlab.runs.run import run_folders
 from ghostlab.shell import command
 from ghostlab.statistics.paired import resolution
 from ghostlab.studies.plan import Plan, Table, read_plan
@@ -39,7 +38,7 @@ def summarize(folder: Path, reference: str | None = None, compare: Sequence[str]
         plan = with_comparison(plan, pair)
     latencies = read_latencies(folder)
     sections = [_section(plan, table, latencies) for table in plan.tables]
-    others = _others(plan, found.others)
+    others = _others_by_table(plan, found.others)
     sections = [replace(section, others=left) for section, left in zip(sections, others, strict=True)]
     sections[0] = replace(sections[0], notes=[*found.notes, *sections[0].notes])
     states = Counter(run.state for section in sections for run in _runs(section))
@@ -51,8 +50,8 @@ def _open(folder: Path) -> Scan:
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; give one with run folders below it, such as outputs/digits")
     if plan := read_plan(folder):
-        _check(plan, folder)
-        return Scan(plan, _beside(plan), [])
+        _check_comparisons(plan, folder)
+        return Scan(plan, _unplanned_runs(plan), [])
     found = scan(folder, command("tools/report.py", folder))
     if not found.plan.tables:
         runs = len(found.others)
@@ -61,7 +60,7 @@ def _open(folder: Path) -> Scan:
     return found
 
 
-def _check(plan: Plan, folder: Path) -> None:
+def _check_comparisons(plan: Plan, folder: Path) -> None:
     """Raise ``UsageError`` for a plan that compares what it does not have."""
     rows = [[row.name for row in table.rows] for table in plan.tables]
     named = [{name for one in table.comparisons for name in (one.row, one.reference)} for table in plan.tables]
@@ -69,10 +68,10 @@ def _check(plan: Plan, folder: Path) -> None:
         raise UsageError(f"{folder / 'plan.json'}: has no rows, or compares rows that it does not have")
 
 
-def _beside(plan: Plan) -> list[str]:
+def _unplanned_runs(plan: Plan) -> list[str]:
     """Run folders of the plan's data and models that are not in it."""
     planned = {run for table in plan.tables for row in table.rows for run in row.runs.values()}
-    places = sorted({_place(run) for run in planned})
+    places = sorted({_data_and_model(run) for run in planned})
     found = [(place / run).as_posix() for place in places for run in run_folders(plan.outputs / place)]
     return [run for run in found if run not in planned]
 
@@ -81,7 +80,7 @@ def _section(plan: Plan, table: Table, latencies: Latencies) -> Section:
     read = {row.name: read_runs(plan.outputs, table, row) for row in table.rows}
     runs, shared = with_shared_work({name: own for name, (own, _) in read.items()})
     top1 = {name: top1_by_seed(own) for name, own in runs.items()}
-    step = resolution(_figures(runs))
+    step = resolution(_top1_values(runs))
     effects = comparison_effects(table, top1, step)
     own = {effect.row: effect for effect in reversed(effects)}
     reference = _reference(table)
@@ -89,13 +88,13 @@ def _section(plan: Plan, table: Table, latencies: Latencies) -> Section:
         title=table.title,
         overrides=table.overrides,
         reference=reference,
-        lines=[line(row, runs[row.name], runs[reference], own.get(row.name), latencies) for row in table.rows],
+        lines=[summary_line(row, runs[row.name], runs[reference], own.get(row.name), latencies) for row in table.rows],
         direct=[effect for effect in effects if effect is not own[effect.row]],
         interactions=interactions(table, top1, step),
         others=[],
         notes=table_notes(runs, [note for _, notes in read.values() for note in notes]) + shared,
         main=main_effects(table, top1, step) if plan.kind == "factorial" else [],
-        method=method(table),
+        method=describe_test(table),
     )
 
 
@@ -105,24 +104,24 @@ def _reference(table: Table) -> str:
     return Counter(first.values()).most_common(1)[0][0] if first else table.rows[0].name
 
 
-def _others(plan: Plan, left: Sequence[str]) -> list[list[str]]:
+def _others_by_table(plan: Plan, left: Sequence[str]) -> list[list[str]]:
     """Run folders that are in no table, beside the table with the same data and model, else beside the first one."""
     beside: list[list[str]] = [[] for _ in plan.tables]
-    places = [{_place(run) for row in table.rows for run in row.runs.values()} for table in plan.tables]
+    places = [{_data_and_model(run) for row in table.rows for run in row.runs.values()} for table in plan.tables]
     for run in left:
-        beside[next((number for number, own in enumerate(places) if _place(run) in own), 0)].append(run)
+        beside[next((number for number, own in enumerate(places) if _data_and_model(run) in own), 0)].append(run)
     return beside
 
 
-def _place(run: str) -> Path:
+def _data_and_model(run: str) -> Path:
     """``<data>/<model>`` of a run folder."""
     return Path(run).parent.parent
 
 
-def _figures(runs: Mapping[str, Sequence[RunRecord]]) -> Iterator[float]:
+def _top1_values(runs: Mapping[str, Sequence[RunRecord]]) -> Iterator[float]:
     """Every top-1 that the runs of a table have left behind."""
     for run in (run for own in runs.values() for run in own):
-        yield from (value for key in TOP1 if (value := figure(run, key)) is not None)
+        yield from (value for key in TOP1 if (value := metric(run, key)) is not None)
         yield from (row[key] for row in run.history for key in TOP1 if key in row)
 
 

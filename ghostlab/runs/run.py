@@ -9,6 +9,7 @@ import csv
 import json
 import logging
 import math
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
+from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from ghostlab.errors import BusyError, RunError, UsageError
@@ -26,14 +28,17 @@ from ghostlab.models.factory import create_model
 from ghostlab.models.options import given
 from ghostlab.models.weights import load_weights
 from ghostlab.quantities import is_number
+from ghostlab.runs.identity import config_hash
 
-__all__ = ["LOADER", "Run", "find_run", "open_run"]
+__all__ = ["Run", "find_run", "open_run", "run_folders"]
 
 logger = logging.getLogger(__name__)
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 NEEDED = ("top1", "seconds")
 """Figures without which a result says nothing."""
+NOT_RUNS = frozenset({"teachers", "ablation", "scaling", "decoded", "checkpoints"})
+"""Folders below which no runs of a user lie."""
 MADE = ("result.json", "metrics.csv", "curves.png"), ("checkpoints", "tensorboard")
 """Files and folders that training makes."""
 
@@ -100,7 +105,7 @@ class Run:
         """The configuration; ``RunError`` where the file is not one that training wrote."""
         file = self.config_file
         try:
-            config = yaml.load(file.read_text(encoding="utf-8"), LOADER)
+            config = self._read_config()
         except OSError as error:
             raise RunError(f"{file}: cannot be read ({error.strerror})") from error
         except (ValueError, yaml.YAMLError) as error:
@@ -109,6 +114,29 @@ class Run:
         if wrong := next(_wrong(config), None):
             raise RunError(f"{file}: not the configuration of a run ({wrong})")
         return config
+
+    def find_config(self) -> dict[str, Any] | None:
+        """The configuration as any version wrote it; None where none says which run it is."""
+        try:
+            config = self._read_config()
+            known = (config["data"]["name"], config["model"]["name"], config["strategy"], config["seed"])
+            config_hash(config)
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, OmegaConfBaseException):
+            return None
+        return config if all(map(isinstance, known, (str, str, dict, int))) and known[2] else None
+
+    def _read_config(self) -> Any:
+        return yaml.load(self.config_file.read_text(encoding="utf-8"), LOADER)
+
+    def read_result(self) -> tuple[dict[str, Any] | None, str | None]:
+        """What the result file holds, whatever its figures are, or why that is nothing; neither without a file."""
+        try:
+            result = json.loads(self.result_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None, None
+        except (OSError, ValueError, RecursionError) as error:
+            return None, f"cannot be read ({type(error).__name__})"
+        return (result, None) if isinstance(result, dict) else (None, "is not that of a run")
 
     def result(self) -> dict[str, Any] | None:
         """The result of a finished run; None where there is none, or something that training did not write.
@@ -221,6 +249,14 @@ def find_run(path: str | Path) -> Run | None:
     path = Path(path).resolve()
     folders = [path] if path.is_dir() else path.parents[:2] if path.is_file() else []
     return next((run for run in map(Run, folders) if run.config_file.is_file()), None)
+
+
+def run_folders(folder: Path) -> Iterator[str]:
+    """The folders of runs below ``folder``, relative to it, in the order of their names."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in NOT_RUNS)
+        if Run(Path(place)).config_file.name in files:
+            yield Path(place).relative_to(folder).as_posix()
 
 
 def open_run(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:

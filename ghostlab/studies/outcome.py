@@ -6,61 +6,60 @@ import shlex
 import statistics
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
-from ghostlab.quantities import duration, quantity
+from ghostlab.quantities import duration, mean_and_sd, quantity
 from ghostlab.runs.run import Run
 from ghostlab.studies.jobs import SEED, Job
+from ghostlab.tables import Column, terminal_table
 
-__all__ = ["outcome", "show_outcome"]
+__all__ = ["SweepRow", "show_outcome", "sweep_rows"]
 
-COLUMNS = ("run", "seeds", "top-1", "best epoch", "time", "params")
+
+class SweepRow(NamedTuple):
+    """Runs that differ in nothing but the seed: how many there are, and the results of those that are finished."""
+
+    name: str
+    runs: int
+    results: Sequence[dict[str, Any]]
+
+    def values(self, key: str) -> list[float] | None:
+        """A figure of every finished run; None where there is none."""
+        return [result[key] for result in self.results] or None
 
 
 def show_outcome(jobs: Sequence[Job], shared: frozenset[str]) -> None:
     """Print the table, unless no run is finished."""
-    rows = outcome(jobs, shared)
-    if not any(row[2] for row in rows):
-        return
-    table = Table(box=SIMPLE_HEAD)
-    for place, column in enumerate(COLUMNS):
-        table.add_column(column, justify="right" if place else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console = Console() if sys.stdout.isatty() else Console(width=120)
-    console.print(table, highlight=False, markup=False)
+    rows = sweep_rows(jobs, shared)
+    if any(row.results for row in rows):
+        console = Console() if sys.stdout.isatty() else Console(width=120)
+        console.print(terminal_table(COLUMNS, rows, box=SIMPLE_HEAD))
 
 
-def outcome(jobs: Sequence[Job], shared: frozenset[str]) -> list[tuple[str, ...]]:
-    """A row for the runs that differ in nothing but the seed, in the order of the plan, with the cells of ``COLUMNS``:
-    mean and standard deviation of top-1 in percent, and means of the rest, over the runs that are finished."""
+def sweep_rows(jobs: Sequence[Job], shared: frozenset[str]) -> list[SweepRow]:
+    """A row for the runs that differ in nothing but the seed, in the order of the plan."""
     grouped: dict[tuple[str, ...], list[Job]] = {}
     for job in jobs:
         own = tuple(one for one in job.overrides if one not in shared and not SEED.fullmatch(one))
         grouped.setdefault(own, []).append(job)
-    return [_row(shlex.join(own) or "all", group) for own, group in grouped.items()]
+    return [
+        SweepRow(shlex.join(own) or "all", len(group), [found for job in group if (found := Run(job.folder).result())])
+        for own, group in grouped.items()
+    ]
 
 
-def _row(name: str, jobs: Sequence[Job]) -> tuple[str, ...]:
-    results = [result for job in jobs if (result := Run(job.folder).result())]
-    count = f"{len(results)}/{len(jobs)}"
-    if not results:
-        return (name, count, "", "", "", "")
-    return (
-        name,
-        count,
-        _spread(results, "top1"),
-        _spread(results, "top1_best"),
-        duration(statistics.mean(result["seconds"] for result in results)),
-        quantity(results[0]["params_deploy"]),
-    )
+def _mean_and_sd(values: Sequence[float]) -> str:
+    return mean_and_sd(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
-def _spread(results: Sequence[dict[str, Any]], key: str) -> str:
-    values = [result[key] for result in results]
-    deviation = f" ±{statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.2f}{deviation}"
+COLUMNS: tuple[Column[SweepRow], ...] = (
+    Column("name", "run", align="left"),
+    Column("seeds", "seeds", cell=lambda row: f"{len(row.results)}/{row.runs}"),
+    Column("top1", "top-1", lambda row: row.values("top1"), _mean_and_sd),
+    Column("top1_best", "best epoch", lambda row: row.values("top1_best"), _mean_and_sd),
+    Column("seconds", "time", lambda row: row.values("seconds"), lambda values: duration(statistics.mean(values))),
+    Column("params", "params", lambda row: row.values("params_deploy"), lambda values: quantity(values[0])),
+)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from ghostlab.data import DataModule
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model, load_weights
 from ghostlab.runs import compose
+from ghostlab.runs.run import Run, run_folders
 from ghostlab.runs.settings import parse
 from ghostlab.strategies import join
 from ghostlab.testing.processes import killed_at, side_by_side
@@ -83,8 +82,7 @@ class SmallRuns:
         outputs = self.folder / "teacher"
         if not outputs.exists():
             run(compose([*SMALL, f"data.root={self.images}", f"outputs={outputs}", "trainer.max_epochs=1"]))
-        [result] = outputs.rglob("result.json")
-        return result.parent
+        return _only_run(outputs).folder
 
     def overrides(self, text: str, settings: Settings, outputs: Path) -> list[str]:
         """What ``train.py`` would be called with for the strategies of ``text``."""
@@ -113,7 +111,7 @@ def check_killed(text: str, settings: Settings, runs: SmallRuns) -> None:
     )
     run(compose(whole))
     killed_at((1, 3), killed, place / "killed.txt")
-    assert not list((place / "killed").rglob("result.json")), f"{text}: a run that was killed has a result"
+    assert _only_run(place / "killed").unfinished(), f"{text}: a run that was killed has a result"
     run(compose(killed))
     expected, resumed = _last(place / "whole"), _last(place / "killed")
     assert expected["global_step"] == 2 * 3, f"{text}: {expected['global_step']} steps, not 2 * 3"
@@ -136,8 +134,7 @@ def check_two_processes(text: str, settings: Settings, runs: SmallRuns) -> None:
     other = [name for name, tensor in first.items() if "running_" not in name and not torch.equal(second[name], tensor)]
     assert not other, f"{text}: two processes have other weights: {', '.join(other)}"
     data, saved = build_data(parse(compose(overrides))), _last(place / "runs")
-    [file] = (place / "runs").rglob("result.json")
-    result, scores = json.loads(file.read_text(encoding="utf-8")), {}
+    result, scores = _only_run(place / "runs").result() or {}, {}
     for key, name in (("state_dict", "top1_raw"), ("state_dict_ema", "top1_ema")):
         if key in saved:
             scores = _scores(saved[key], data)
@@ -147,15 +144,18 @@ def check_two_processes(text: str, settings: Settings, runs: SmallRuns) -> None:
     assert math.isclose(told, found, rel_tol=1e-5), f"{text}: the loss is {told}, of the saved weights {found}"
 
 
+def _only_run(outputs: Path) -> Run:
+    """The one run whose folder is not a teacher's."""
+    [place] = run_folders(outputs)
+    return Run(outputs / place)
+
+
 def _last(outputs: Path) -> dict[str, Any]:
-    """The last checkpoint of the one run whose folder is not a teacher's."""
-    [file] = (file for file in outputs.rglob("last.ckpt") if "teachers" not in file.parts)
-    return torch.load(file, weights_only=True)
+    return torch.load(_only_run(outputs).last, weights_only=True)
 
 
-def _history(outputs: Path) -> list[dict[str, str]]:
-    [file] = outputs.rglob("metrics.csv")
-    rows = csv.DictReader(file.open(encoding="utf-8"))
+def _history(outputs: Path) -> list[dict[str, float]]:
+    rows = _only_run(outputs).history()
     return [{key: value for key, value in row.items() if key not in ("images_per_second", "seconds")} for row in rows]
 
 

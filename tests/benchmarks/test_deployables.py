@@ -10,7 +10,7 @@ import yaml
 from pytest import param
 from torch import nn
 
-from ghostlab.benchmarks.deployables import Ready, deployable
+from ghostlab.benchmarks.deployables import LoadedNetwork, deployable
 from ghostlab.deploy.lean import LeanGhostNet
 from ghostlab.errors import UsageError
 from ghostlab.models import count, create_model
@@ -18,7 +18,7 @@ from ghostlab.reparam import fuse, reparameterize
 from ghostlab.runs.run import open_run
 
 
-def batch_norms(ready: Ready) -> int:
+def batch_norms(ready: LoadedNetwork) -> int:
     assert isinstance(ready.call, nn.Module)
     return sum(isinstance(module, nn.BatchNorm2d) for module in ready.call.modules())
 
@@ -70,7 +70,7 @@ def test_a_run_is_fused_with_its_weights_and_has_the_size_of_its_images(tmp_path
     data = {"name": "digits", "num_classes": 4, "image_size": 64, "test_size": 96}
     (folder / "config.yaml").write_text(yaml.safe_dump({"model": {"name": "test_efficientnet"}, "data": data}))
     torch.save({"state_dict": model.state_dict()}, folder / "checkpoints" / "last.ckpt")
-    (folder / "result.json").write_text('{"top1": 61.5}')
+    (folder / "result.json").write_text('{"top1": 61.5, "seconds": 1.0}')
     one = deployable(str(folder))
     ready = one.prepare()
     images = torch.randn(2, 3, 96, 96)

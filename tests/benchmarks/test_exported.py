@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ghostlab.benchmarks.contestants import contestants
+from ghostlab.benchmarks.contestants import contestants, export, file_deployable
 from ghostlab.benchmarks.deployables import Deployable, find_folded
-from ghostlab.benchmarks.exported import export, file_deployable
 from ghostlab.deploy.export import formats
 from ghostlab.deploy.export.format import Format
 from ghostlab.errors import RunError, UsageError

@@ -9,8 +9,7 @@ import pytest
 import torch
 from pytest import param
 
-from ghostlab.benchmarks.exported import file_deployable
-from ghostlab.benchmarks.foreign import input_of
+from ghostlab.benchmarks.contestants import file_deployable, input_of
 from ghostlab.errors import UsageError
 
 onnx = pytest.importorskip("onnx")

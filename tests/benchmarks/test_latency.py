@@ -11,7 +11,7 @@ import pytest
 from ghostlab.benchmarks import latency as module
 from ghostlab.benchmarks.deployables import Deployable
 from ghostlab.benchmarks.latency import LatencyConfig, latency
-from ghostlab.benchmarks.scatter import Horizontal, ScatterPoint
+from ghostlab.benchmarks.scatter import HorizontalAxis, ScatterPoint
 from ghostlab.benchmarks.timing import Conditions, Times, TimingRow
 from ghostlab.errors import UsageError
 
@@ -30,14 +30,14 @@ def measured(contestants: Sequence[Deployable], conditions: Conditions) -> list[
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, Horizontal, list[ScatterPoint]]]:
+def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, HorizontalAxis, list[ScatterPoint]]]:
     pytest.importorskip("onnxruntime")  # whose version is written
 
     def contestants(names: Sequence[str], *_: object) -> list[Deployable]:
         runtime = {name: "onnx" if "onnx" in name else "eager" for name in names}
         return [Deployable(name, lambda: pytest.fail("not measured"), runtime[name], KNOWN.get(name)) for name in names]
 
-    seen: list[tuple[str, Horizontal, list[ScatterPoint]]] = []
+    seen: list[tuple[str, HorizontalAxis, list[ScatterPoint]]] = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module, "contestants", contestants)
     monkeypatch.setattr(module, "measure", measured)
@@ -46,7 +46,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, Ho
 
 
 def test_each_number_of_threads_has_its_tables_and_rows(
-    drawn: list[tuple[str, Horizontal, list[ScatterPoint]]], capsys: pytest.CaptureFixture[str]
+    drawn: list[tuple[str, HorizontalAxis, list[ScatterPoint]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     latency(LatencyConfig(["b", "theirs.onnx"], threads=(2, 1, 2), batches=(1, 4), rounds=3))
     printed = capsys.readouterr().out
@@ -67,21 +67,23 @@ def test_each_number_of_threads_has_its_tables_and_rows(
     ]
     [(title, horizontal, points)] = drawn
     assert title.startswith("batch 1, mean and 95th percentile, 2 threads")
-    assert horizontal == Horizontal("MACs of an image, in millions")
+    assert horizontal == HorizontalAxis("MACs of an image, in millions")
     assert points == [ScatterPoint("b", "eager", 1, 2, 2)]
 
 
-def test_times_are_drawn_over_top1_where_all_are_known(drawn: list[tuple[str, Horizontal, list[ScatterPoint]]]) -> None:
+def test_times_are_drawn_over_top1_where_all_are_known(
+    drawn: list[tuple[str, HorizontalAxis, list[ScatterPoint]]],
+) -> None:
     latency(LatencyConfig(["a (onnx)", "b"], accuracy=True))
     [(_, horizontal, points)] = drawn
-    assert horizontal == Horizontal("top-1 on the validation images, %", logarithmic=False)
+    assert horizontal == HorizontalAxis("top-1 on the validation images, %", logarithmic=False)
     assert points == [ScatterPoint("a (onnx)", "onnx", 60, 1, 1), ScatterPoint("b", "eager", 70, 2, 2)]
     with pytest.raises(UsageError, match=r"--accuracy: top-1 is known of .*, but not of theirs\.onnx$"):
         latency(LatencyConfig(["b", "theirs.onnx"], accuracy=True))
 
 
 def test_without_known_macs_there_is_no_chart(
-    drawn: list[tuple[str, Horizontal, list[ScatterPoint]]], capsys: pytest.CaptureFixture[str]
+    drawn: list[tuple[str, HorizontalAxis, list[ScatterPoint]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     latency(LatencyConfig(["theirs.onnx"]))
     assert capsys.readouterr().out.endswith("written to outputs/benchmarks/latency.json\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ghostlab.benchmarks.scatter import spread
+from ghostlab.benchmarks.scatter import spread_labels
 
 
 @pytest.mark.parametrize(
@@ -17,4 +17,4 @@ from ghostlab.benchmarks.scatter import spread
     ids=["apart", "up", "down"],
 )
 def test_labels_do_not_overlap(heights: list[float], moved: list[float]) -> None:
-    assert spread(heights, 0.2) == pytest.approx(moved)
+    assert spread_labels(heights, 0.2) == pytest.approx(moved)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from ghostlab.benchmarks.deployables import Deployable, Ready, deployable
+from ghostlab.benchmarks.deployables import Deployable, LoadedNetwork, deployable
 from ghostlab.benchmarks.timing import Conditions, measure
 from ghostlab.errors import UsageError
 
@@ -27,8 +27,8 @@ class Sleeper:
         time.sleep(self.seconds * len(images) + (self.late if self.calls == 1 else 0))
 
 
-def ready(seconds: float, late: float = 0) -> Ready:
-    return Ready(Sleeper(seconds, late), "fused", 8, 10, 100, load=0.25)
+def ready(seconds: float, late: float = 0) -> LoadedNetwork:
+    return LoadedNetwork(Sleeper(seconds, late), "fused", 8, 10, 100, load=0.25)
 
 
 def test_contestants_are_measured_against_the_first_of_each_round() -> None:

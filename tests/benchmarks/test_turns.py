@@ -8,33 +8,33 @@ import signal
 import pytest
 from pytest import param
 
-from ghostlab.benchmarks.turns import Answer, Seat, answering
+from ghostlab.benchmarks.turns import Handler, WorkerProcess, answering
 from ghostlab.errors import RunError, UsageError
 
 
-def killed() -> Answer:
+def killed() -> Handler:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
 
 
-def crashed() -> Answer:
+def crashed() -> Handler:
     os.kill(os.getpid(), signal.SIGSEGV)
     raise AssertionError
 
 
-def left() -> Answer:
+def left() -> Handler:
     os._exit(3)
 
 
-def confused() -> Answer:
+def confused() -> Handler:
     raise KeyError("stem")
 
 
-def hungry() -> Answer:
+def hungry() -> Handler:
     raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 TB")
 
 
-def refused() -> Answer:
+def refused() -> Handler:
     raise UsageError("--batch 0: must be at least 1")
 
 
@@ -49,7 +49,7 @@ def refused() -> Answer:
     ],
 )
 def test_what_ended_a_process_is_said(prepare: object, line: str) -> None:
-    with Seat("one", answering(prepare)) as seat, pytest.raises(RunError) as raised:
+    with WorkerProcess("one", answering(prepare)) as seat, pytest.raises(RunError) as raised:
         seat.wait()
     assert str(raised.value).startswith(line)
     assert raised.value.__cause__
@@ -58,5 +58,5 @@ def test_what_ended_a_process_is_said(prepare: object, line: str) -> None:
 
 
 def test_a_users_mistake_is_handed_on() -> None:
-    with Seat("one", answering(refused)) as seat, pytest.raises(UsageError, match="--batch 0"):
+    with WorkerProcess("one", answering(refused)) as seat, pytest.raises(UsageError, match="--batch 0"):
         seat.wait()

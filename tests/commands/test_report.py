@@ -17,7 +17,7 @@ from ghostlab.benchmarks.deployables import Deployable
 from ghostlab.benchmarks.timing import Conditions, Times, TimingRow
 from ghostlab.cli import report
 from ghostlab.reports.summary import Report
-from ghostlab.reports.watch import watch
+from ghostlab.reports.write import watch
 from tests.commands.test_sweep import QUICK
 from tests.conftest import Command
 from tests.reports.runs import planned

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pytest import param
 
-from ghostlab.benchmarks.scaling import scaled
-from ghostlab.benchmarks.scaling_tables import TABLES, computed, rounds_to
+from ghostlab.benchmarks.scaling import scale_model
+from ghostlab.benchmarks.scaling_tables import TABLES, count_printed, rounds_to
 from ghostlab.models.scaling import round_resolution
 from ghostlab.runs import compose
 
@@ -81,7 +81,7 @@ def test_show_counts_a_scaled_network_and_says_how_to_train_it(
     assert f"{pixels} px" in printed
     train = printed.splitlines()[-1]
     assert train.startswith("python train.py model=")
-    trained = scaled(compose(train.replace("<folder>", "x").split()[2:]))
+    trained = scale_model(compose(train.replace("<folder>", "x").split()[2:]))
     assert (trained.counts, trained.train) == ((params, macs), pixels)
 
 
@@ -127,7 +127,7 @@ def test_a_mistake_is_one_line(scale: Scale, arguments: list[str], line: str) ->
 def test_the_rows_of_the_tables_have_the_exact_macs_of_their_graphs() -> None:
     rows = [(row, paper.pixels) for paper in TABLES[:2] for row in paper.rows]
     found = {
-        (row.label, row.gmacs): computed(row, round_resolution(pixels, row.factors.resolution)).macs
+        (row.label, row.gmacs): count_printed(row, round_resolution(pixels, row.factors.resolution)).macs
         for row, pixels in rows
         if (row.label, row.gmacs) in MACS
     }

@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 from pytest import param
 
+from ghostlab.benchmarks.contestants import export as exported_for_timing
+from ghostlab.benchmarks.contestants import file_deployable
 from ghostlab.benchmarks.deployables import find_folded
-from ghostlab.benchmarks.exported import export as exported_for_timing
-from ghostlab.benchmarks.exported import file_deployable
 from ghostlab.deploy.export.formats import FORMATS
 from ghostlab.deploy.fused import folded, write_fused
 from ghostlab.deploy.network import Network, open_network
 from ghostlab.models import count, create_model
-from ghostlab.publish.target import open_saved, save, target_of
+from ghostlab.publish.target import open_saved, save_for_timm, timm_network
 from tests.conftest import Command
 from tests.deploy.fake_format import Fake
 from tests.reparam.nets import scatter
@@ -71,8 +71,8 @@ def test_a_run_is_opened_fused_and_published(
     again = open_network(write_fused(tmp_path / "fused", network.model, report, counts, config, how, None))
     assert again.folded == folds
     torch.testing.assert_close(again.model(images), network.model(images), rtol=0, atol=0)
-    target = target_of(run, config, images)
-    save(target, tmp_path / "published", how, list("abcd"), "mit")
+    target = timm_network(run, config, images)
+    save_for_timm(target, tmp_path / "published", how, list("abcd"), "mit")
     torch.testing.assert_close(open_saved(tmp_path / "published")(images), expected, **close)
 
 

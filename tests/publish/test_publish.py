@@ -21,9 +21,9 @@ from ghostlab.data.transforms import eval_transform
 from ghostlab.deploy.network import data_module
 from ghostlab.errors import RunError, UsageError
 from ghostlab.publish import Evidence, folder, publish
-from ghostlab.publish.evidence import ablation_row, latencies, run_command
-from ghostlab.publish.facts import Facts
-from ghostlab.publish.target import open_saved, save, target_of
+from ghostlab.publish.card import _ablation
+from ghostlab.publish.facts import Facts, find_ablation, read_latencies, run_command
+from ghostlab.publish.target import open_saved, save_for_timm, timm_network
 from ghostlab.runs import compose, config_hash
 from ghostlab.runs.identity import plain
 from ghostlab.runs.run import open_run
@@ -123,18 +123,24 @@ def test_the_card_shows_the_rows_of_this_run_and_of_networks_of_its_size(publish
 def test_a_damaged_latency_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "latency.json").write_text('{"rows": [{}]}')
     with pytest.raises(RunError, match=r"latency\.json: not what tools/benchmark\.py latency wrote"):
-        latencies(tmp_path / "latency.json", tmp_path, {})
+        read_latencies(tmp_path / "latency.json", tmp_path, {})
 
 
 def test_the_row_of_an_ablation_is_that_of_the_runs_configuration(tmp_path: Path) -> None:
     for seed in range(3):
         fabricated(tmp_path, "baseline", seed, 80.0 + seed)
         place = fabricated(tmp_path, "kd", seed, 82.0 + 1.1 * seed)
-    row = ablation_row(tmp_path, json.loads((tmp_path / place / "result.json").read_text()))
-    assert (row.name, row.seeds, row.reference, row.top1) == ("kd", [0, 1, 2], "baseline", pytest.approx(83.1))
-    assert row.difference == pytest.approx(2.1) and row.interval is not None
+    section = find_ablation(tmp_path, json.loads((tmp_path / place / "result.json").read_text()))
+    [line] = section.lines
+    assert (line.name, section.reference, line.top1) == ("kd", "baseline", pytest.approx(83.1))
+    assert line.effect is not None and line.effect.difference is not None
+    assert line.effect.difference.mean == pytest.approx(2.1)
+    table = _ablation(section).splitlines()
+    assert table[0] == "| strategy | top-1 (3 seeds) | against baseline | 95 % interval | verdict |"
+    assert table[2].startswith("| kd | 83.10 ±1.10 | +2.10 | \\[")
+    assert table[4].startswith("Seeds 0, 1, 2. Paired t-test")
     with pytest.raises(UsageError, match=r"--ablation .*: none of its rows is this run's \(configuration 12345678\)"):
-        ablation_row(tmp_path, {"config_hash": "12345678"})
+        find_ablation(tmp_path, {"config_hash": "12345678"})
 
 
 @pytest.mark.parametrize(
@@ -197,9 +203,9 @@ def test_timms_own_architecture_is_used_where_it_has_the_network(
     model = scatter(ghostlab.create_model(**options, num_classes=4)).eval()
     config = {"model": options, "data": {"num_classes": 4}}
     images = torch.randn(2, 3, 33, 33)
-    target = target_of(write_run(tmp_path / "run", model, config=config), config, images)
+    target = timm_network(write_run(tmp_path / "run", model, config=config), config, images)
     assert target[1:] == (architecture, own)
-    save(target, tmp_path / "out", {**PREPROCESSING, "crop_pct": 1.0}, list("abcd"), "mit")
+    save_for_timm(target, tmp_path / "out", {**PREPROCESSING, "crop_pct": 1.0}, list("abcd"), "mit")
     expected = model(images)
     allowed = 1e-4 * expected.abs().max().item()
     torch.testing.assert_close(open_saved(tmp_path / "out")(images), expected, rtol=0, atol=allowed)

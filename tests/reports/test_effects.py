@@ -7,7 +7,7 @@ import statistics
 import pytest
 from scipy import stats
 
-from ghostlab.reports.effects import comparison_effects, method
+from ghostlab.reports.effects import comparison_effects, describe_test
 from ghostlab.reports.summary import Effect
 from ghostlab.statistics.paired import LEVEL, more_seeds
 from ghostlab.studies.plan import Comparison, Row
@@ -110,4 +110,4 @@ def test_the_number_of_seeds_is_for_the_level_that_comes_next() -> None:
     ],
 )
 def test_the_method_names_the_family_and_what_it_takes(rows: list[Row], said: str) -> None:
-    assert said in method(table(rows))
+    assert said in describe_test(table(rows))

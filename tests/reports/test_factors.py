@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pytest import approx
 
-from ghostlab.reports.factors import interactions, main_effects
+from ghostlab.reports.effects import interactions, main_effects
 from ghostlab.studies.plan import Row
 from tests.reports.runs import row, table
 

@@ -11,10 +11,11 @@ import yaml
 from filelock import FileLock
 from pytest import param
 
-from ghostlab.reports.results import figure, read_config, read_runs, top1_by_seed
+from ghostlab.reports.results import metric, read_runs, top1_by_seed
 from ghostlab.reports.summary import RunRecord
 from ghostlab.runs import config_hash
 from ghostlab.runs.identity import SCHEMA
+from ghostlab.runs.run import Run
 from ghostlab.studies.plan import Row
 from tests.reports.runs import config, planned
 
@@ -40,7 +41,7 @@ def test_a_finished_run_has_its_figures_history_and_command(tmp_path: Path) -> N
     run, _ = only(tmp_path)
     (run.folder / "metrics.csv").write_text("epoch,loss,top1,top1_ema\n1,2.5,12.5,\n2,nan,13,14\n,1,2,3\n3\n")
     run, notes = reread(run, tmp_path)
-    assert (run.state, figure(run, "top1"), figure(run, "seconds"), notes) == ("finished", 50, 10, [])
+    assert (run.state, metric(run, "top1"), metric(run, "seconds"), notes) == ("finished", 50, 10, [])
     assert run.history == [
         {"epoch": 1, "loss": 2.5, "top1": 12.5},
         {"epoch": 2, "top1": 13, "top1_ema": 14},
@@ -134,5 +135,5 @@ def test_a_result_that_is_no_number_is_named_and_no_seed(tmp_path: Path, key: st
 )
 def test_a_damaged_configuration_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.yaml").write_text(text)
-    assert read_config(tmp_path) is None
-    assert read_config(tmp_path / "nowhere") is None
+    assert Run(tmp_path).find_config() is None
+    assert Run(tmp_path / "nowhere").find_config() is None

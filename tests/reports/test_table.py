@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ghostlab.reports.screen import show
+from ghostlab.reports.screen import print_report
 from ghostlab.reports.summarize import summarize
 from ghostlab.reports.summary import Effect, Interaction, Report
-from ghostlab.reports.table import direct_cells, effect_cells, interaction_cells, said
+from ghostlab.reports.table import comparison_tables, line_columns, line_table, verdict_text
 from ghostlab.reports.write import csv_text, markdown
 from ghostlab.statistics.paired import MANY_SEEDS, Difference
+from ghostlab.tables import columns_of
+from tests.reports.reports import complete, section
 from tests.reports.runs import planned
 
 TOP1 = {"baseline": [50.0, 51.0, 52.0], "kd": [60.1, 61.0, 61.9], "ema": [50.4, 50.7, None]}
@@ -30,7 +32,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 def screen(report: Report, width: int) -> str:
     console = Console(file=io.StringIO(), width=width)
-    show(report, console)
+    print_report(report, console)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -43,17 +45,35 @@ def named(report: Report, name: str) -> Report:
     return replace(report, sections=[replace(section, title=name, lines=[baseline, other, ema], others=[name])])
 
 
+def cells(**comparisons: object) -> list[str]:
+    """The only comparison of a section as the terminal shows it, without its name."""
+    [found] = comparison_tables(replace(section([]), **comparisons))  # type: ignore[arg-type]
+    return [column.text(found.rows[0]) for column in columns_of(found.columns, "terminal")][1:]
+
+
+def effect_cells(effect: Effect) -> list[str]:
+    return cells(main=[effect])
+
+
+def direct_cells(effect: Effect) -> list[str]:
+    return cells(direct=[effect])
+
+
+def interaction_cells(one: Interaction) -> list[str]:
+    return cells(interactions=[one])
+
+
 def test_a_comparison_in_words() -> None:
     assert effect_cells(EFFECT) == ["+1.25", "[-0.50, +3.00]", "0.200", "undecided", "about 7"]
     settled = replace(EFFECT, adjusted=1e-5, verdict="hurts", more_seeds=None)
     assert effect_cells(settled)[2:] == ["<0.001", "hurts", "-"]
     assert direct_cells(settled)[2:] == ["<0.001", "worse", "-"]
     assert direct_cells(EFFECT) == effect_cells(EFFECT)
-    assert said(replace(settled, row="without kd", removed=True)) == "kd hurts"
+    assert verdict_text(replace(settled, row="without kd", removed=True)) == "kd hurts"
     assert effect_cells(replace(EFFECT, more_seeds=MANY_SEEDS))[-1] == "over 100"
     one = replace(EFFECT, difference=Difference(1.0, 1), adjusted=None, verdict="no seeds", more_seeds=None)
     assert effect_cells(one) == ["+1.00", "-", "-", "one seed", "-"]
-    assert said(replace(one, difference=None)) == "no seed yet"
+    assert verdict_text(replace(one, difference=None)) == "no seed yet"
 
 
 def test_an_interaction_in_words() -> None:
@@ -152,3 +172,12 @@ def test_names_are_no_formulas_in_csv(report: Report) -> None:
     assert len(rows) == 3
     assert rows[1]["strategy"] == "'=1+1|[red]<b>`x`  [31m"
     assert rows[1]["subject"] == rows[1]["strategy"]
+
+
+def test_every_column_of_the_csv_file_has_its_figure() -> None:
+    one = complete().sections[0]
+    full = replace(one.lines[2], top1_ema=1.0, latency_ms=1.0, effect=replace(EFFECT, adjusted=0.2))
+    [row] = line_table(replace(one, lines=[full])).rows
+    columns = columns_of(line_columns(None, 0), "csv")
+    assert not [column.key for column in columns if column.value(row) is None]
+    assert len({column.key for column in columns}) == len(columns) == 27

@@ -12,7 +12,7 @@ import pytest
 
 from ghostlab.reports.summarize import summarize
 from ghostlab.reports.summary import Report
-from ghostlab.reports.watch import watch
+from ghostlab.reports.write import watch
 from ghostlab.studies.plan import Plan
 from tests.reports.runs import planned
 
@@ -22,7 +22,7 @@ def pages(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
     """The ``refresh`` of every page that is made."""
     made: list[int | None] = []
     module = ModuleType("ghostlab.reports.html.page")
-    module.page = lambda report, refresh=None: made.append(refresh) or "<html>"  # type: ignore[attr-defined]
+    module.render_page = lambda report, refresh=None: made.append(refresh) or "<html>"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "ghostlab.reports.html.page", module)
     return made
 

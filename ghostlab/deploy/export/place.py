@@ -18,7 +18,7 @@ from ghostlab.deploy.export.format import Format
 from ghostlab.errors import GhostlabError, WriteError
 from ghostlab.files import writing
 
-__all__ = ["REPORT", "Place", "Written", "aside"]
+__all__ = ["REPORT", "Place", "Written", "aside", "read_notes"]
 
 REPORT = "export.json"
 FULL = 64 * 1024
@@ -111,11 +111,17 @@ def _no_room(out: Path) -> Iterator[None]:
         raise WriteError(f"{out}: cannot be written: no room is left ({error})") from error
 
 
+def read_notes(out: Path) -> dict[str, Any]:
+    """What ``export.json`` says of each file in ``out``; a damaged one says nothing."""
+    with suppress(OSError, ValueError, AttributeError):
+        known = json.loads((out / REPORT).read_text(encoding="utf-8")).get("formats", {})
+        return known if isinstance(known, dict) else {}
+    return {}
+
+
 def _noted(out: Path, written: Written) -> str:
     """The text of ``export.json`` with it added to what is known of the other files, as long as these are there."""
-    known: dict[str, Any] = {}
-    with suppress(OSError, ValueError, AttributeError):  # none, or a damaged one, which says nothing any more
-        known = json.loads((out / REPORT).read_text(encoding="utf-8")).get("formats", {})
+    known = read_notes(out)
     there = {key: values for key, values in known.items() if _is_there(out, values)}
     return json.dumps({"formats": {**there, written.key: asdict(written)}}, indent=2) + "\n"
 

@@ -6,6 +6,9 @@ import base64
 import hashlib
 import json
 import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,26 +18,87 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from ghostlab.reports.html import formats
-from ghostlab.reports.html.figures.curves import stroke
-from ghostlab.reports.html.figures.style import rgb
-from ghostlab.reports.html.verdicts import mark, rows_words, words
-from ghostlab.reports.html.view import states, view
-from ghostlab.reports.summary import Report
+from ghostlab.quantities import duration, is_number, ratio, signed
+from ghostlab.reports.html import forest
+from ghostlab.reports.html.cost import cost_plot
+from ghostlab.reports.html.curves import curves_plot, rows_shown_first, svg_dash
+from ghostlab.reports.html.style import MARKS, Figure, Mark, curve_color, typeset
+from ghostlab.reports.summary import Line, Report, Section
+from ghostlab.reports.table import ResultRow, by_difference, comparison_tables, line_table, removes
+from ghostlab.tables import UNKNOWN, Column, columns_of, is_known, known_columns
 
-__all__ = ["page"]
+__all__ = ["render_page"]
 
 PARTS = Path(__file__).with_name("parts")
-SCRIPTS = ("labels.js", "plots.js", "table.js", "copy.js", "memory.js", "main.js")
+SCRIPTS = ("plots.js", "table.js", "main.js")
 TITLES = {
     "add_one": "What each strategy adds",
     "leave_one_out": "What is lost without each strategy",
     "factorial": "Strategies in every combination",
     "list": "Ways of training, side by side",
 }
+RANK_BESIDE_PLOT = 2
+"""Of the columns for which there is room in half a page, or on a phone."""
+Columns = Sequence[Column[ResultRow]]
 
 
-def page(report: Report, refresh: int | None = None) -> str:
+@dataclass(frozen=True)
+class ComparisonView:
+    """A table of comparisons beside that of the rows, with its plot."""
+
+    title: str
+    columns: Columns
+    rows: Sequence[ResultRow]
+    plot: Figure | None
+
+    @property
+    def marks(self) -> list[Mark]:
+        """The marks in the plot."""
+        return list(dict.fromkeys(MARKS[row.outcome] for row in self.rows))
+
+
+@dataclass(frozen=True)
+class SectionView:
+    """A section as it is shown: its rows in order, in groups by verdict, its other tables and its plots."""
+
+    id: str
+    section: Section
+    columns: Columns
+    rows: Sequence[ResultRow]
+    comparisons: Mapping[str, ComparisonView]
+    effects: Figure | None
+    cost: Figure | None
+    curves: Mapping[str, Figure]
+
+    @property
+    def groups(self) -> dict[Mark, list[ResultRow]]:
+        """The compared rows by verdict."""
+        compared = [row for row in self.rows if row.effect]
+        groups = {mark: [row for row in compared if row.outcome == mark.word] for mark in MARKS.values()}
+        return {mark: rows for mark, rows in groups.items() if rows}
+
+    @property
+    def marks(self) -> list[Mark]:
+        """The marks in the plot of effects."""
+        return [mark for mark in MARKS.values() if any(row.difference for row in self.rows if row.outcome == mark.word)]
+
+    @property
+    def removes(self) -> bool:
+        """Whether the rows lack what they are about."""
+        return removes(self.rows)
+
+    @property
+    def drawn(self) -> Sequence[tuple[int, Line]]:
+        """The lines with curves, by their place in the plan."""
+        return [(place, line) for place, line in enumerate(self.section.lines) if any(run.history for run in line.runs)]
+
+    @property
+    def shown(self) -> set[int]:
+        """The places of the lines whose curves are shown at first."""
+        return rows_shown_first(self.section)
+
+
+def render_page(report: Report, refresh: int | None = None) -> str:
     """The page, to be kept in ``report.folder``: the links to its runs are relative to that.
 
     With ``refresh`` it reloads itself every so many seconds, and says so.
@@ -44,7 +108,7 @@ def page(report: Report, refresh: int | None = None) -> str:
     return template.render(
         report=report,
         title=TITLES.get(report.kind, report.kind),
-        views=[view(section, number) for number, section in enumerate(report.sections)],
+        views=[_view(section, number) for number, section in enumerate(report.sections, start=1)],
         refresh=refresh,
         policy=_policy(scripts),
         style=Markup(_read("page.css")),
@@ -52,18 +116,63 @@ def page(report: Report, refresh: int | None = None) -> str:
     )
 
 
+def _view(section: Section, number: int) -> SectionView:
+    table = line_table(section)
+    rows = by_difference(table.rows)
+    plots = {
+        "top1": curves_plot(section, "top1", "top-1 (%)"),
+        "loss": curves_plot(section, "val_loss", "validation loss"),
+    }
+    draw = {"main": forest.main_effects_plot, "interaction": forest.interactions_plot}
+    return SectionView(
+        id=f"s{number}",
+        section=section,
+        columns=_shown(table.columns, rows),
+        rows=rows,
+        comparisons={
+            one.kind: ComparisonView(
+                one.title,
+                [column for column in _shown(one.columns, one.rows) if column.rank <= RANK_BESIDE_PLOT],
+                one.rows,
+                draw[one.kind](one.rows) if one.kind in draw else None,
+            )
+            for one in comparison_tables(section)
+        },
+        effects=forest.effects_plot(rows),
+        cost=cost_plot(rows),
+        curves={key: plot for key, plot in plots.items() if plot},
+    )
+
+
+def _shown(columns: Columns, rows: Sequence[ResultRow]) -> Columns:
+    """The columns after the row's name in which something is known."""
+    return known_columns(columns_of(columns, "html"), rows)[1:]
+
+
 def _link(folder: Path, start: Path) -> str:
     """A relative link from a page in ``start`` to a folder, in which nothing can be taken for another scheme."""
     return quote(Path(os.path.relpath(folder, start)).as_posix())
 
 
+def _states(line: Line) -> Mapping[str, int]:
+    """How many runs of a line are in another state than finished."""
+    return Counter(run.state for run in line.runs if run.state != "finished")
+
+
+def _figure(show: Callable[[Any], str]) -> Callable[[Any], str]:
+    """``show`` for what is a number, a dash for what is none."""
+    return lambda value: typeset(show(value)) if is_number(value) else UNKNOWN
+
+
 @cache
 def _templates() -> Environment:
-    found = Environment(loader=FileSystemLoader(PARTS), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    found.filters.update({name: getattr(formats, name) for name in formats.__all__})
-    found.filters.update(link=_link, data=_data, states=states, mark=mark, words=words, rows_words=rows_words)
-    found.filters.update(rgb=rgb, dashes=stroke, normal=os.path.normpath, breaks=_breaks)
-    return found
+    made = Environment(loader=FileSystemLoader(PARTS), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    figures = {"percent": "{:.2f}".format, "duration": duration, "signed": signed, "ratio": ratio}
+    made.filters.update({name: _figure(show) for name, show in figures.items()})
+    made.filters.update(link=_link, data=_data, states=_states, mark=lambda row: MARKS[row.outcome], typeset=typeset)
+    made.filters.update(rgb=curve_color, dashes=svg_dash, normal=os.path.normpath, breaks=_breaks)
+    made.tests["known"] = is_known
+    return made
 
 
 def _data(value: Any) -> Markup:

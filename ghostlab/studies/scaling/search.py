@@ -9,7 +9,6 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
 from ghostlab.errors import RunError
 from ghostlab.quantities import duration, quantity
@@ -18,10 +17,14 @@ from ghostlab.studies.scaling.chart import draw
 from ghostlab.studies.scaling.report import SearchRow, rows, verdict
 from ghostlab.studies.scaling.runs import Outcome, SearchJob, finished, jobs, seconds_left, work
 from ghostlab.studies.scaling.settings import Search, SearchConfig, open_search
-from ghostlab.studies.scaling.tables import COLUMNS, about_grid, best, cells, commands, write_tables
+from ghostlab.studies.scaling.tables import about_grid, best, commands, search_columns, write_tables
+from ghostlab.tables import Column, columns_of, terminal_table
 from ghostlab.terminal import say
 
 __all__ = ["search"]
+
+OUTCOMES = ("top1_mean", "seeds", "objective")
+"""Columns of which nothing is known before there are runs."""
 
 
 def search(wanted: SearchConfig, command: Sequence[str], dry_run: bool = False) -> None:
@@ -103,13 +106,14 @@ def _show_plan(opened: Search, plan: SearchPlan, every: Sequence[SearchJob], tod
         f"base  {opened.name}, depth {own.depth:g}, width {own.width:g}, {own.px} px: {quantity(own.params)} params,"
         f" {quantity(own.macs)} MACs;  budget {rules.budget:g}x: {quantity(plan.target)} MACs"
     )
-    table = Table(box=SIMPLE_HEAD)
-    for column in (*COLUMNS[:8], "finished"):
-        table.add_column(column, justify="left" if column == "scaled" else "right")
-    for row in rows(plan, {}, {}, 0):
+
+    def finished_runs(row: SearchRow) -> str:
         own_jobs = [job for job in every if job.candidate == row.candidate]
-        table.add_row(*cells(plan, row)[:8], f"{sum(job.folder in ready for job in own_jobs)}/{len(own_jobs)}")
-    _console().print(table)
+        return f"{sum(job.folder in ready for job in own_jobs)}/{len(own_jobs)}"
+
+    columns = [one for one in columns_of(search_columns(plan), "terminal") if one.key not in OUTCOMES]
+    columns.append(Column("finished", "finished", cell=finished_runs))
+    _console().print(terminal_table(columns, rows(plan, {}, {}, 0), box=SIMPLE_HEAD))
     for line in about_grid(plan):
         say(line)
     say(
@@ -118,12 +122,7 @@ def _show_plan(opened: Search, plan: SearchPlan, every: Sequence[SearchJob], tod
 
 
 def _show_table(opened: Search, plan: SearchPlan, table: Sequence[SearchRow]) -> None:
-    shown = Table(box=SIMPLE_HEAD)
-    for column in COLUMNS:
-        shown.add_column(column, justify="left" if column == "scaled" else "right")
-    for row in table:
-        shown.add_row(*cells(plan, row))
-    _console().print(shown)
+    _console().print(terminal_table(columns_of(search_columns(plan), "terminal"), table, box=SIMPLE_HEAD))
     for line in verdict(table, opened.wanted.seeds):
         say(line)
     if found := best(plan, table):

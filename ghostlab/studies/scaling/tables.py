@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shlex
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from ghostlab.files import write_text
 from ghostlab.models.scaling import Factors
-from ghostlab.quantities import quantity
+from ghostlab.quantities import mean_and_sd, quantity
 from ghostlab.studies.scaling.budget import Candidate, SearchPlan
 from ghostlab.studies.scaling.compound import enlarged
 from ghostlab.studies.scaling.report import SearchRow, verdict
 from ghostlab.studies.scaling.runs import Outcome
 from ghostlab.studies.scaling.settings import Search
+from ghostlab.tables import UNKNOWN, Column, Rendering, columns_of, csv_table, markdown_table
 
-__all__ = ["COLUMNS", "about_grid", "best", "cells", "commands", "write_tables"]
+__all__ = ["about_grid", "best", "commands", "search_columns", "write_tables"]
 
-COLUMNS = ("scaled", "alpha", "beta", "gamma", "px", "params", "MACs", "off", "top-1", "seeds", "objective")
 PHIS = (1, 2, 3)
 
 
@@ -29,7 +28,7 @@ def write_tables(
 ) -> None:
     """Write the three files into the search's folder."""
     write_text(search.folder / "table.md", _markdown(search, plan, table, command))
-    write_text(search.folder / "table.csv", _csv(plan, table))
+    write_text(search.folder / "table.csv", csv_table(columns_of(search_columns(plan), "csv"), table))
     write_text(
         search.folder / "search.json", json.dumps(_content(search, plan, table, outcomes, command), indent=2) + "\n"
     )
@@ -46,20 +45,35 @@ def commands(search: Search, chosen: Candidate) -> list[dict[str, Any]]:
     return found
 
 
-def cells(plan: SearchPlan, row: SearchRow) -> list[str]:
-    """A line of the table, as in ``COLUMNS``."""
-    one = row.candidate
-    spread = "" if row.spread is None else f" +- {row.spread:.2f}"
+def search_columns(plan: SearchPlan) -> list[Column[SearchRow]]:
+    """The columns of a search's tables."""
+    factors = {"alpha": "depth", "beta": "width", "gamma": "resolution"}
+
+    def candidate(key: str, heading: str = "", path: str = "", **options: Any) -> Column[SearchRow]:
+        renderings: Sequence[Rendering] = ("terminal", "markdown", "csv") if heading else ("csv",)
+        return Column(key, heading, attrgetter(f"candidate.{path or key}"), renderings=renderings, **options)
+
+    def off(row: SearchRow) -> str:
+        return "" if row.candidate == plan.base else f"{plan.deviation(row.candidate):+.1%}"
+
+    def top1(row: SearchRow) -> str:
+        return mean_and_sd(row.mean, row.spread) if row.top1 else "failed" if row.failed else UNKNOWN
+
+    both: Any = {"renderings": ("terminal", "markdown", "csv")}
     return [
-        one.kind,
-        *(f"{factor:.4g}" for factor in one.factors),
-        f"{one.px}",
-        quantity(one.params),
-        quantity(one.macs),
-        "" if one == plan.base else f"{plan.deviation(one):+.1%}",
-        f"{row.mean:.2f}{spread}" if row.top1 else "failed" if row.failed else "-",
-        f"{len(row.top1)}",
-        f"{row.objective:.2f}" if row.top1 else "-",
+        candidate("kind", "scaled", align="left"),
+        *(candidate(key, key, f"factors.{name}", show="{:.4g}".format) for key, name in factors.items()),
+        candidate("depth"),
+        candidate("width"),
+        candidate("px", "px"),
+        candidate("params", "params", show=quantity),
+        candidate("macs", "MACs", show=quantity),
+        Column("deviation", "off", lambda row: round(plan.deviation(row.candidate), 6), cell=off, **both),
+        Column("seeds", get=lambda row: len(row.top1), renderings=("csv",)),
+        Column("top1_mean", "top-1", lambda row: row.mean if row.top1 else None, cell=top1, **both),
+        Column("top1_sd", get=attrgetter("spread"), renderings=("csv",)),
+        Column("seeds", "seeds", lambda row: len(row.top1)),
+        Column("objective", "objective", lambda row: row.objective if row.top1 else None, "{:.2f}".format, **both),
     ]
 
 
@@ -80,9 +94,7 @@ def _markdown(search: Search, plan: SearchPlan, table: Sequence[SearchRow], comm
         f" top-1 in percent (trainer.max_epochs={search.epochs}), mean and standard deviation over seeds; objective ="
         f" top-1 * (MACs / budget)^{search.wanted.exponent:g}.",
         "",
-        "| " + " | ".join(COLUMNS) + " |",
-        "|" + "---|" * len(COLUMNS),
-        *("| " + " | ".join(cells(plan, row)) + " |" for row in table),
+        *markdown_table(columns_of(search_columns(plan), "markdown"), table),
         "",
         *(f"- {line}" for line in verdict(table, search.wanted.seeds)),
         *(f"- {line}" for line in about_grid(plan)),
@@ -114,19 +126,6 @@ def _short(factors: Factors) -> str:
     return f"depth {factors.depth:g}x, width {factors.width:g}x"
 
 
-def _csv(plan: SearchPlan, table: Sequence[SearchRow]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    names = ("kind", "alpha", "beta", "gamma", "depth", "width", "px", "params", "macs", "deviation")
-    writer.writerow([*names, "seeds", "top1_mean", "top1_sd", "objective"])
-    for row in table:
-        one = row.candidate
-        figures = (row.mean, row.spread, row.objective) if row.top1 else (None, None, None)
-        sizes = (one.depth, one.width, one.px, one.params, one.macs, round(plan.deviation(one), 6))
-        writer.writerow([one.kind, *one.factors, *sizes, len(row.top1), *figures])
-    return text.getvalue()
-
-
 def _content(
     search: Search, plan: SearchPlan, table: Sequence[SearchRow], outcomes: Sequence[Outcome], command: Sequence[str]
 ) -> dict[str, Any]:
@@ -150,8 +149,8 @@ def _content(
 
 def _run(outcome: Outcome) -> dict[str, Any]:
     job, figures = outcome.job, ("top1", "top5", "loss", "seconds", "device")
-    told = {key: outcome.result[key] for key in figures} if outcome.result else {"error": outcome.error}
-    return {"candidate": str(job.candidate), "seed": job.seed, "folder": str(job.folder), **told}
+    figures_or_error = {key: outcome.result[key] for key in figures} if outcome.result else {"error": outcome.error}
+    return {"candidate": str(job.candidate), "seed": job.seed, "folder": str(job.folder), **figures_or_error}
 
 
 def _row(plan: SearchPlan, row: SearchRow) -> dict[str, Any]:

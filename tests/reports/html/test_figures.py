@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import plotly.graph_objects as go
 import pytest
 
-from ghostlab.reports.html.figures.cost import cost
-from ghostlab.reports.html.figures.curves import curves, first_shown
-from ghostlab.reports.html.figures.forest import effects, interactions, main_effects
-from ghostlab.reports.html.figures.style import label
-from ghostlab.reports.summary import RunRecord
+from ghostlab.reports.html.cost import cost_plot
+from ghostlab.reports.html.curves import curves_plot, rows_shown_first
+from ghostlab.reports.html.forest import effects_plot, interactions_plot, main_effects_plot
+from ghostlab.reports.html.style import plot_label, typeset
+from ghostlab.reports.summary import RunRecord, Section
+from ghostlab.reports.table import ResultRow, by_difference, comparison_tables, line_rows
 from tests.reports.reports import complete, effect, line, run, section, typical
 
 TYPICAL = typical().sections[0]
+
+
+def ordered(one: Section) -> list[ResultRow]:
+    return by_difference(line_rows(one))
+
+
+def comparisons(kind: str) -> Sequence[ResultRow]:
+    return next(table.rows for table in comparison_tables(complete().sections[0]) if table.kind == kind)
 
 
 def black(value: Any) -> Any:
@@ -32,11 +42,11 @@ def black(value: Any) -> Any:
 @pytest.mark.parametrize(
     "figure",
     [
-        effects(TYPICAL),
-        main_effects(complete().sections[0]),
-        interactions(complete().sections[0]),
-        cost(TYPICAL),
-        curves(TYPICAL, "top1", "top-1 (%)"),
+        effects_plot(ordered(TYPICAL)),
+        main_effects_plot(comparisons("main")),
+        interactions_plot(comparisons("interaction")),
+        cost_plot(line_rows(TYPICAL)),
+        curves_plot(TYPICAL, "top1", "top-1 (%)"),
     ],
     ids=["effects", "main", "interactions", "cost", "curves"],
 )
@@ -45,7 +55,7 @@ def test_plotly_accepts_the_figure(figure: dict[str, Any]) -> None:
 
 
 def test_effects_stand_in_the_order_of_the_table() -> None:
-    figure = effects(TYPICAL)
+    figure = effects_plot(ordered(TYPICAL))
     assert figure is not None
     assert figure["layout"]["yaxis"]["ticktext"] == ["kd", "reparam", "ema", "baseline", "mixup"]
     places = {row: place for trace in figure["data"] for row, place in zip(trace["meta"], trace["y"], strict=True)}
@@ -53,7 +63,7 @@ def test_effects_stand_in_the_order_of_the_table() -> None:
 
 
 def test_an_effect_has_its_interval_and_its_verdict() -> None:
-    figure = effects(section([line("baseline"), line("kd", 63, replace_interval())]))
+    figure = effects_plot(ordered(section([line("baseline"), line("kd", 63, replace_interval())])))
     assert figure is not None
     trace = next(trace for trace in figure["data"] if trace["name"] == "helps")
     assert (trace["x"], trace["marker"]["symbol"], trace["marker"]["color"]) == ([3.0], "triangle-up", "--helps")
@@ -67,11 +77,11 @@ def replace_interval() -> Any:
 
 
 def test_without_differences_there_is_no_plot_of_effects() -> None:
-    assert effects(section([line("baseline")])) is None
+    assert effects_plot(ordered(section([line("baseline")]))) is None
 
 
 def drawn(runs: list[RunRecord], key: str = "top1") -> list[dict[str, Any]]:
-    figure = curves(section([line("kd", runs=runs)]), key, "")
+    figure = curves_plot(section([line("kd", runs=runs)]), key, "")
     return [] if figure is None else figure["data"]
 
 
@@ -109,19 +119,18 @@ def test_runs_without_history_have_no_curves() -> None:
 
 def test_the_reference_and_the_best_are_drawn_at_first() -> None:
     lines = [line("baseline", 10), *(line(f"kd{i}", 60 + i) for i in range(20))]
-    assert first_shown(section(lines)) == {0, *range(14, 21)}
+    assert rows_shown_first(section(lines)) == {0, *range(14, 21)}
 
 
 def test_curves_of_the_same_colour_differ_in_their_dashes() -> None:
-    figure = curves(section([line(f"kd{i}") for i in range(28)]), "top1", "")
+    figure = curves_plot(section([line(f"kd{i}") for i in range(28)]), "top1", "")
     assert figure is not None
     assert len({(trace["line"]["color"], trace["line"]["dash"]) for trace in figure["data"]}) == 28
 
 
 def test_the_line_of_the_best_has_what_nothing_faster_equals() -> None:
-    figure = cost(
-        section([line("a", 60, time=1), line("b", 59, time=1.5), line("c", 62, time=2), line("d", 61, time=3)])
-    )
+    lines = [line("a", 60, time=1), line("b", 59, time=1.5), line("c", 62, time=2), line("d", 61, time=3)]
+    figure = cost_plot(line_rows(section(lines)))
     assert figure is not None
     steps, points = figure["data"]
     assert list(zip(steps["x"], steps["y"], strict=True)) == [(1, 60), (2, 62), (3, 62)]
@@ -130,17 +139,31 @@ def test_the_line_of_the_best_has_what_nothing_faster_equals() -> None:
 
 def test_cost_is_in_seconds_where_a_ratio_is_not_known() -> None:
     lines = [line("baseline"), replace(line("kd", time=2), time_ratio=None)]
-    figure = cost(section(lines))
+    figure = cost_plot(line_rows(section(lines)))
     assert figure is not None
     assert figure["data"][1]["x"] == [90, 180]
     assert "seconds" in figure["layout"]["xaxis"]["title"]["text"]
 
 
 def test_one_row_has_no_plot_of_costs() -> None:
-    assert cost(section([line("baseline")])) is None
+    assert cost_plot(line_rows(section([line("baseline")]))) is None
 
 
 def test_a_label_is_text_and_keeps_both_ends() -> None:
-    assert label("<b>&") == "&lt;b&gt;&amp;"
-    assert label("kd+reparam+ema+cosine+randaugment") == "kd+reparam+ema+c…ine+randaugment"
-    assert len(label("x" * 100)) == 32
+    assert plot_label("<b>&") == "&lt;b&gt;&amp;"
+    assert plot_label("kd+reparam+ema+cosine+randaugment") == "kd+reparam+ema+c…ine+randaugment"
+    assert len(plot_label("x" * 100)) == 32
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("-0.50 [-1.25, +0.25]", "\N{MINUS SIGN}0.50 [\N{MINUS SIGN}1.25, +0.25]"),
+        ("1.40x", "1.40\N{MULTIPLICATION SIGN}"),
+        ("61.40 ±0.35 (3)", "61.40 ± 0.35 (3)"),
+        ("<0.001", "<0.001"),
+        ("-", "-"),
+    ],
+)
+def test_numbers_have_the_signs_of_a_page(text: str, expected: str) -> None:
+    assert typeset(text) == expected

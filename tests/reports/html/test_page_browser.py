@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ghostlab.reports.html.page import page
+from ghostlab.reports.html.page import render_page
 from tests.reports.reports import FOLDER, complete, effect, line, report, run, section
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -72,7 +72,7 @@ def opened(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[O
 
 @pytest.fixture(scope="module")
 def shared(opened: Open) -> Any:
-    return opened(page(complete()))
+    return opened(render_page(complete()))
 
 
 def wait_for_plots(found: Any) -> None:
@@ -163,7 +163,7 @@ def hostile(opened: Open) -> Any:
     twins = [line(name, 61, effect(name, 1.0, "helps")) for name in ("one", "two", long)]
     lines = [line("baseline"), evil, *twins]
     one = replace(section(lines, title=EVIL), notes=[EVIL, "x" * 300])
-    text = page(replace(report(one), command=f"</script>{EVIL}"))
+    text = render_page(replace(report(one), command=f"</script>{EVIL}"))
     return opened(text.replace("</body>", "<script>document.title = 'broken'</script></body>"), width=360)
 
 
@@ -190,7 +190,7 @@ def phone(opened: Open) -> Any:
     """Everything that a section may hold, with a row of a long name, in the window of a phone."""
     one, long = complete().sections[0], "cosine+ema+randaugment+reparam+smoothing"
     more = line(long, 62.2, effect(long, 2.2, "helps"), 1.9)
-    return opened(page(report(replace(one, lines=[*one.lines, more]))), width=390)
+    return opened(render_page(report(replace(one, lines=[*one.lines, more]))), width=390)
 
 
 def test_on_a_phone_no_plot_is_cut_off(phone: Any) -> None:
@@ -201,7 +201,7 @@ def test_on_a_phone_no_plot_is_cut_off(phone: Any) -> None:
             return box.width && (box.left < room.left - 1 || box.right > room.right + 1);
         }).map(text => plot.id + ': ' + text.textContent)})"""
     assert becomes(phone, cut, [])
-    for plot in ("s1-main", "s1-forest", "s1-interactions"):
+    for plot in ("s1-main", "s1-forest", "s1-interaction"):
         ticks = [text.bounding_box() for text in phone.query_selector_all(f"#{plot} .xtick text")]
         titles = [text.bounding_box() for text in phone.query_selector_all(f"#{plot} .g-xtitle text")]
         assert ticks
@@ -234,7 +234,7 @@ def touch(one: dict[str, float], other: dict[str, float]) -> bool:
 
 
 def test_a_live_page_keeps_what_its_reader_did(opened: Open) -> None:
-    found = opened(page(complete(), refresh=600))
+    found = opened(render_page(complete(), refresh=600))
     found.keyboard.press("Tab")
     assert found.evaluate(f"{FOCUS}.className") == "skip"
     found.click("#s1 .sort >> text=row")

@@ -58,7 +58,7 @@ def test_the_table_is_in_order_and_says_what_is_missing(search: Search) -> None:
     assert [line.split(" | ")[0] for line in lines] == [
         *("| scaled", "| compound", "| depth", "| base", "| width", "| resolution")
     ]
-    assert "| depth | 2 | 1 | 1 | 64 | 10 | 200 | +0.0% | 61.00 +- 1.41 | 2 | 61.00 |" in lines
+    assert "| depth | 2 | 1 | 1 | 64 | 10 | 200 | +0.0% | 61.00 ±1.41 | 2 | 61.00 |" in lines
     assert any(" failed | 0 | - |" in line for line in lines if line.startswith("| width"))
     assert "`python tools/scale.py search --family ghostnetv2`" in text
     assert "- Not complete: 6 of 10 runs are missing." in text

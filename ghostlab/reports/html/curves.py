@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from ghostlab.reports.html.figures.style import Figure, label, layout, number, rgb
+from ghostlab.reports.html.style import Figure, curve_color, layout, plot_label, rounded
 from ghostlab.reports.summary import Line, RunRecord, Section
 
-__all__ = ["curves", "first_shown", "stroke"]
+__all__ = ["curves_plot", "rows_shown_first", "svg_dash"]
 
 SHOWN = 8
 DASHES = {"solid": "", "dash": "6 3", "dot": "2 2", "dashdot": "7 2 2 2"}
@@ -18,26 +18,26 @@ FEW = 10
 """Epochs of which each has a tick."""
 
 
-def dash(row: int) -> str:
+def line_dash(row: int) -> str:
     """The kind of line of a row: where the colours are used up, they return with another one."""
     return list(DASHES)[row // 7 % len(DASHES)]
 
 
-def stroke(row: int) -> str:
+def svg_dash(row: int) -> str:
     """The same for an SVG's ``stroke-dasharray``."""
-    return DASHES[dash(row)]
+    return DASHES[line_dash(row)]
 
 
-def first_shown(section: Section) -> set[int]:
+def rows_shown_first(section: Section) -> set[int]:
     """The places of the lines that are shown at first: the reference and the best, eight in all."""
     drawn = [(row, line) for row, line in enumerate(section.lines) if any(run.history for run in line.runs)]
     drawn.sort(key=lambda entry: (entry[1].name != section.reference, -(entry[1].top1 or 0)))
     return {row for row, _ in drawn[:SHOWN]}
 
 
-def curves(section: Section, key: str, title: str) -> Figure | None:
+def curves_plot(section: Section, key: str, title: str) -> Figure | None:
     """The column ``key`` of ``metrics.csv`` over the epochs; None where no run has it."""
-    shown = first_shown(section)
+    shown = rows_shown_first(section)
     data = [
         {**trace, "visible": row in shown}
         for row, line in enumerate(section.lines)
@@ -58,14 +58,14 @@ def _line(row: int, line: Line, key: str, reference: bool) -> list[Figure]:
         return []
     averaged = [run for run in runs if run.state == "finished"] or runs
     what = f"mean of {len(averaged)} seeds" if len(averaged) > 1 else f"seed {averaged[0].seed}"
-    color = rgb(row, reference)
-    mean = _trace(row, color, _mean(averaged, key), f"<b>{label(line.name, None)}</b>, {what}")
+    color = curve_color(row, reference)
+    mean = _trace(row, color, _mean(averaged, key), f"<b>{plot_label(line.name, None)}</b>, {what}")
     return [*(_trace(row, color, _points(run, key)) for run in runs if len(runs) > 1), mean]
 
 
 def _points(run: RunRecord, key: str) -> dict[float, float]:
     return {
-        row["epoch"]: value for row in run.history if "epoch" in row and (value := number(row.get(key))) is not None
+        row["epoch"]: value for row in run.history if "epoch" in row and (value := rounded(row.get(key))) is not None
     }
 
 
@@ -86,6 +86,6 @@ def _trace(row: int, color: str, points: dict[float, float], says: str | None = 
         "x": list(points),
         "y": list(points.values()),
         "opacity": 1 if says else 0.3,
-        "line": {"color": color, "width": 2.25 if says else 1, "dash": dash(row)},
+        "line": {"color": color, "width": 2.25 if says else 1, "dash": line_dash(row)},
         **(hover if says else {"hoverinfo": "skip"}),
     }
