@@ -16,6 +16,7 @@ from ghostlab.data.sources import MemorySource, Source
 from ghostlab.data.split import split_fraction
 from ghostlab.errors import UsageError
 from ghostlab.modules import is_function
+from ghostlab.private_apis import digits_table
 
 if TYPE_CHECKING:
     from ghostlab.data.config import DataConfig
@@ -46,11 +47,9 @@ def build(cfg: DataConfig) -> tuple[Source, Source]:
 def digits(cfg: DataConfig) -> tuple[MemorySource, MemorySource]:
     """1,797 handwritten digits of 8 x 8 pixels with 17 grey levels, which come with scikit-learn (Alpaydin and
     Kaynak, 1998, UCI machine learning repository), split class by class."""
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    pixels = np.rint(data.images * (255 / 16)).astype(np.uint8)
-    images = MemorySource(pixels, data.target.astype(np.int64), [str(name) for name in data.target_names])
+    table = digits_table()
+    pixels = np.rint(table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    images = MemorySource(pixels, table[:, -1].astype(np.int64), [str(digit) for digit in range(10)])
     train, val = split_fraction(images.targets, cfg.val_fraction or DIGITS_VAL, cfg.split_seed or 0)
     return images.select(train), images.select(val)
 
