@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import runpy
 import signal
@@ -90,6 +91,7 @@ def _known_to_children() -> Iterator[None]:
 def _run_script(
     script: Path, arguments: Sequence[str], folder: Path, stdout: Path, stderr: Path, environment: dict[str, str]
 ) -> None:
+    gc.freeze()  # what is imported stays: a collection of garbage, one in every run, need not look at it again
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
