@@ -131,7 +131,7 @@ def _once(task: Task, cfg: DictConfig) -> None:
 
     own, ablation = apart(cfg)
     if ablation:
-        raise UsageError(f"ablation={ablation.design}: an ablation is a sweep, python train.py -m ...")
+        raise UsageError(f"ablation={ablation.design}: an ablation is a sweep, {command('train.py', '-m')} ...")
     refuse_hydra_settings(HydraConfig.get())
     refuse_sweep_settings(HydraConfig.get())
     refuse_unknown_beforehand(own)

@@ -89,9 +89,7 @@ def write_json(out: Path, classifier: Predictor, predictions: Sequence[Predictio
 def main(arguments: list[str], prog: str = "predict.py") -> int:
     """Parse, and run it; the exit code."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    parser.add_argument(
-        "source", help="what tools/export.py or tools/fuse.py wrote, a run folder, or a checkpoint in one"
-    )
+    parser.add_argument("source", help="what export or fuse wrote, a run folder, or a checkpoint in one")
     parser.add_argument(
         "images", nargs="+", metavar="IMAGE", help="an image file, or a folder with images at any depth"
     )

@@ -11,13 +11,16 @@ from ghostlab.cli.guard import guarded
 from ghostlab.errors import UsageError
 from ghostlab.publish import Evidence, publish
 from ghostlab.publish.card import OWNER
+from ghostlab.shell import command
 from ghostlab.terminal import say
 
 
 def run(given: argparse.Namespace) -> None:
     """Publish the run into the folder and say what was compared and how to upload it."""
     if given.latency is not None and not given.latency.is_file():
-        raise UsageError(f"--latency {given.latency}: no such file; python tools/benchmark.py latency writes one")
+        raise UsageError(
+            f"--latency {given.latency}: no such file; {command('tools/benchmark.py', 'latency')} writes one"
+        )
     latency = given.latency or (LATENCY_FILE if LATENCY_FILE.is_file() else None)
     facts = publish(given.run, given.out, given.licence, Evidence(latency, given.ablation))
     say(f"{facts.architecture}{', after import ghostlab.models' if facts.own else ''}")
@@ -35,7 +38,7 @@ def main(arguments: list[str], prog: str = "publish.py") -> int:
     parser.add_argument("run", type=Path, help="the folder of a finished run")
     parser.add_argument("--out", type=Path, required=True, help="a new folder, named as the model on the hub")
     parser.add_argument("--licence", "--license", help="that of the weights, by the hub's name: apache-2.0, mit, ...")
-    parser.add_argument("--latency", type=Path, help=f"what tools/benchmark.py latency wrote (default: {LATENCY_FILE})")
+    parser.add_argument("--latency", type=Path, help=f"what benchmark latency wrote (default: {LATENCY_FILE})")
     parser.add_argument("--ablation", type=Path, help="the folder of an ablation, or of runs, with this one among them")
     given = parser.parse_args(arguments)
     return guarded(lambda: run(given))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ghostlab.files import write_files
@@ -74,7 +74,8 @@ def write_fused(
     text = json.dumps(description, indent=2) + "\n"
     write_files(
         {
-            weights: lambda temporary: save_file(tensors, temporary, metadata={"format": "pt"}),
+            # save_file would let nobody else read it.
+            weights: lambda temporary: temporary.write_bytes(save(tensors, metadata={"format": "pt"})),
             folder / "fused.json": lambda temporary: temporary.write_text(text, encoding="utf-8"),
         }
     )

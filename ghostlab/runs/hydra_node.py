@@ -12,6 +12,7 @@ from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
 from ghostlab.errors import UsageError, unknown
+from ghostlab.shell import command
 
 __all__ = ["refuse_hydra_key", "refuse_hydra_settings", "refuse_sweep_settings", "refuse_unknown_beforehand"]
 
@@ -59,9 +60,9 @@ def refuse_sweep_settings(hydra: Any) -> None:
         name = str(hydra[part].get("_target_")).rpartition(".")[2]
         if name != plain:
             chosen = hydra.runtime.choices.get(f"hydra/{part}")
-            raise UsageError(f"hydra/{part}={chosen}: is of a sweep, python train.py -m ...")
+            raise UsageError(f"hydra/{part}={chosen}: is of a sweep, {command('train.py', '-m')} ...")
     if params := hydra.sweeper.get("params"):
-        raise UsageError(f"hydra.sweeper.params={params}: is of a sweep, python train.py -m ...")
+        raise UsageError(f"hydra.sweeper.params={params}: is of a sweep, {command('train.py', '-m')} ...")
 
 
 def _harmless(name: str) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.errors import GhostlabError, nearest, unknown
+from ghostlab.shell import command
 
 __all__ = ["exit_code", "one_line"]
 
@@ -21,7 +22,7 @@ def one_line(error: BaseException) -> str:
         return f"{group}={name}: {unknown(group, name, error.options)}"
     if isinstance(error, HydraException) and (sweep := SWEEP.match(str(error))):
         return (
-            f"{sweep[1]}: several values are a sweep, python train.py -m ...;"
+            f"{sweep[1]}: several values are a sweep, {command('train.py', '-m')} ...;"
             " a list is written key=[a,b], a text with commas \"key='a,b'\""
         )
     if isinstance(error, OverrideParseException):

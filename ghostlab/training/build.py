@@ -93,7 +93,7 @@ def build_trainer(settings: Settings, history: History, checkpoints: Checkpoints
         accumulate_grad_batches=wanted.accumulate,
         gradient_clip_val=wanted.clip,
         logger=False,  # a run's own is made later
-        callbacks=[*own, Rehearsal(settings.data.batch_size), history, shown, checkpoints, Enduring()],
+        callbacks=[*own, Rehearsal(settings.data.batch_size), history, checkpoints, shown, Enduring()],
         plugins=[plugin for plugin in (cluster(), half) if plugin],
         use_distributed_sampler=False,
         num_sanity_val_steps=0,

@@ -24,6 +24,11 @@ class Checkpoints(Checkpoint):
         self.run = run
         self.best_top1 = -1.0
         self.best_epoch = 0
+        self.epochs = 0
+        """How many ``last.ckpt`` has seen."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.epochs = trainer.current_epoch
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         top1 = as_classifier(pl_module).row["top1"]
@@ -37,6 +42,7 @@ class Checkpoints(Checkpoint):
             if improved:
                 write_file(self.run.best, lambda temporary: shutil.copyfile(unfinished, temporary))
             unfinished.replace(self.run.last)
+        self.epochs = trainer.current_epoch + 1
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_top1": self.best_top1, "best_epoch": self.best_epoch}

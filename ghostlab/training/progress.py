@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint, RichProgressBar
 from pytorch_lightning.callbacks.progress.rich_progress import RichProgressBarTheme
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -64,8 +64,11 @@ class ProgressBar(RichProgressBar):
         return f"epoch {current_epoch + 1:>3}/{self.trainer.max_epochs}"
 
 
-class EpochLines(Callback):
-    """Prints one line after each epoch, for logs and pipes."""
+class EpochLines(Checkpoint):
+    """Prints one line after each epoch, for logs and pipes.
+
+    Lightning runs checkpoint callbacks last and in their order, so that what a line tells of is kept already.
+    """
 
     def __init__(self, history: History) -> None:
         self.history = history

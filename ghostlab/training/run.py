@@ -180,8 +180,8 @@ def _fit(settings: Settings, parts: _Parts) -> None:
     try:
         parts.trainer.fit(parts.classifier, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:  # Lightning's answer to Ctrl-C
-        finished = len(parts.history.rows)
-        raise KeyboardInterrupt(f"interrupted after {finished} epochs; the same command goes on from there") from error
+        kept = parts.checkpoints.epochs
+        raise KeyboardInterrupt(f"interrupted after {kept} epochs; the same command goes on from there") from error
     except Exception as error:
         if not lacks_memory(error):
             raise

@@ -62,6 +62,7 @@ def test_a_checkpoint_of_a_run_is_fused_as_well(call: Command, trained: Path, tm
     done = call("tools/fuse.py", str(trained / "checkpoints" / "best.ckpt"), "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"fused.safetensors", "fused.json"}
+    assert len({file.stat().st_mode for file in (tmp_path / "out").iterdir()}) == 1  # readable by the same people
 
 
 def test_a_checkpoint_of_another_project_is_fused_by_the_name_of_its_model(call: Command, tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 from pytest import MonkeyPatch, param
+from pytorch_lightning import Trainer
 
 from ghostlab.runs import compose
+from ghostlab.training import progress
 from ghostlab.training.run import run
 from ghostlab.training.scores import Scores
 from tests.training.photos import photos
@@ -39,3 +41,33 @@ def test_best_is_the_first_epoch_with_the_highest_top1(
     [file] = Path("outputs").rglob("best.ckpt")
     assert torch.load(file, weights_only=True)["epoch"] == best - 1
     assert torch.load(file.with_name("last.ckpt"), weights_only=True)["epoch"] == 2
+
+
+def test_what_a_line_tells_of_is_kept_and_an_interruption_says_what_is(
+    tmp_path: Path, monkeypatch: MonkeyPatch
+) -> None:
+    """Interrupted while the second epoch's line is printed, and again while the third one's checkpoint is written."""
+    monkeypatch.chdir(tmp_path)
+    job = compose([*photos(tmp_path / "photos", train=2), "data.batch_size=2", "trainer.max_epochs=4"])
+    kept: list[int] = []
+
+    def print_and_stop(line: str, **_: Any) -> None:
+        [file] = Path("outputs").rglob("last.ckpt")
+        kept.append(torch.load(file, weights_only=True)["epoch"] + 1)
+        assert line.startswith(f"epoch {kept[-1]}/4 ")
+        if len(kept) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress, "print", print_and_stop, raising=False)
+    with pytest.raises(KeyboardInterrupt, match="interrupted after 2 epochs"):
+        run(job)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "save_checkpoint", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="interrupted after 2 epochs"):
+            run(job)
+    run(job)
+    assert kept == [1, 2, 3, 4]
+
+
+def interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
