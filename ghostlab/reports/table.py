@@ -111,7 +111,8 @@ def outcome(effect: Effect | Interaction) -> str:
 
 def verdict_text(effect: Effect) -> str:
     """A verdict in words: ``helps``, or ``kd helps`` where the row is not called kd."""
-    named = effect.verdict in ("helps", "hurts") and effect.subject != effect.row
+    same = {*effect.subject.split("+")} == {*effect.row.split("+")}  # a row's name is sorted
+    named = effect.verdict in ("helps", "hurts") and not same
     return f"{effect.subject} {effect.verdict}" if named else outcome(effect)
 
 

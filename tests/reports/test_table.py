@@ -70,6 +70,7 @@ def test_a_comparison_in_words() -> None:
     assert direct_cells(settled)[2:] == ["<0.001", "worse", "-"]
     assert direct_cells(EFFECT) == effect_cells(EFFECT)
     assert verdict_text(replace(settled, row="without kd", removed=True)) == "kd hurts"
+    assert verdict_text(replace(settled, row="ema+kd", subject="kd+ema")) == settled.verdict
     assert effect_cells(replace(EFFECT, more_seeds=MANY_SEEDS))[-1] == "over 100"
     one = replace(EFFECT, difference=Difference(1.0, 1), adjusted=None, verdict="no seeds", more_seeds=None)
     assert effect_cells(one) == ["+1.00", "-", "-", "one seed", "-"]
