@@ -18,6 +18,7 @@ from ghostlab.models.rates import DROP_PATH, DROPOUT
 from ghostlab.runs.optimizer import OptimizerConfig
 from ghostlab.runs.settings import Settings
 from ghostlab.strategies.base import Task
+from ghostlab.training.allocator import keep_freed_memory
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.half import HalfWeights
 from ghostlab.training.history import History
@@ -103,6 +104,8 @@ def build_trainer(settings: Settings, history: History, checkpoints: Checkpoints
         default_root_dir=checkpoints.run.checkpoints,
     )
     check_options(wanted, trainer)
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     return trainer
 
 
