@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import yaml
-from torch import Tensor
+from torch import Tensor, nn
 
 from ghostlab.strategies import STRATEGIES, join, load
 from ghostlab.strategies.base import Strategy
@@ -71,8 +71,8 @@ def check_joined(name: str, settings: Mapping[str, Any]) -> None:
 
 
 def check_step(text: str, settings: Mapping[str, Mapping[str, Any]], outputs: Path = Path("nowhere")) -> set[str]:
-    """One training step of a tiny model: shapes and types, probabilities of mixed targets, and finite gradients of all
-    parameters. Returns the names of the loss terms."""
+    """One training step of a tiny model: shapes and types, probabilities of mixed targets, finite gradients of all
+    parameters, and nothing in it that a GPU would be waited for. Returns the names of the loss terms."""
     strategies = [load(name)(**settings[name]) for name in join(text)]
     model = build(strategies, outputs)
     images = load_batch(strategies)
@@ -85,10 +85,23 @@ def check_step(text: str, settings: Mapping[str, Mapping[str, Any]], outputs: Pa
         sums = step.targets.sum(1)
         assert torch.allclose(sums, torch.ones(BATCH)), f"{text}: probabilities of targets add up to {sums.tolist()}"
     loss.backward()
-    beside = [companion for s in strategies if (companion := s.companion()) is not None]
-    bad = [name for module in (model, *beside) for name, gradient in _gradients(module) if not _finite(gradient)]
+    modules = (model, *(companion for s in strategies if (companion := s.companion()) is not None))
+    bad = [name for module in modules for name, gradient in _gradients(module) if not _finite(gradient)]
     assert not bad, f"{text}: no finite gradient for {', '.join(bad)}"
+    _check_waits(text, strategies, modules, images)
     return set(terms)
+
+
+def _check_waits(text: str, strategies: Sequence[Strategy], modules: Sequence[nn.Module], images: Tensor) -> None:
+    """A step on the meta device, where there are no values: what asks for one fails, as it would wait for a GPU."""
+    for module in modules:
+        module.to("meta")
+    try:
+        _, loss, _ = training_step(strategies, modules[0], images, "meta")
+        loss.backward()
+    except (NotImplementedError, RuntimeError) as error:
+        cause = " ".join(str(error).split())[:120]
+        raise AssertionError(f"{text}: its step asks for a value, which a GPU would be waited for ({cause})") from error
 
 
 def check_config(name: str, file: Path) -> None:
@@ -128,7 +141,7 @@ def _register(strategy: type[Strategy]) -> Sequence[str]:
     return (strategy.__module__,)
 
 
-def _gradients(module: torch.nn.Module) -> Iterator[tuple[str, Tensor | None]]:
+def _gradients(module: nn.Module) -> Iterator[tuple[str, Tensor | None]]:
     return ((name, parameter.grad) for name, parameter in module.named_parameters() if parameter.requires_grad)
 
 

@@ -172,10 +172,12 @@ def load_batch(strategies: Sequence[Strategy]) -> Tensor:
 
 
 def training_step(
-    strategies: Sequence[Strategy], model: nn.Module, images: Tensor
+    strategies: Sequence[Strategy], model: nn.Module, images: Tensor, device: str = "cpu"
 ) -> tuple[Step, Tensor, dict[str, Tensor]]:
-    """What was seen and answered, the loss, and its terms."""
+    """What was seen and answered, the loss, and its terms, on ``device``, where the model is already."""
     step, index = TrainingStep(strategies, TASK), torch.arange(BATCH)
     batch = step.look_up(Batch(images, index % TASK.num_classes, index, seed=index), epoch=0)
+    known = {name: tensor.to(device) for name, tensor in batch.known.items()}
+    batch = batch._replace(images=images.to(device), targets=batch.targets.to(device), known=known)
     seen = step.forward(model, batch, epoch=0)
     return seen, *step.loss(seen)

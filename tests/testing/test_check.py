@@ -38,6 +38,8 @@ TRANSFORM = """tensor_transforms(self, task):
         return [lambda image: image * self.by]"""
 DOUBLED = """change_targets(self, targets, task):
         return torch.nn.functional.one_hot(targets, 4) * self.by"""
+ITEM = """loss_terms(self, step):
+        return {"scaled": step.logits.mean() * max(1.0, step.logits.max().item())}"""
 CARD = "# scaled\n" + "".join(f"## {heading}\n" for heading in HEADINGS)
 
 
@@ -87,6 +89,7 @@ SCALE = """
         param("image * self.by", "image[:, :8]", r"scaled: images have the shapes {\(6, 3, 8, 16\)}", id="shape"),
         param(TRANSFORM, DOUBLED, r"scaled: probabilities of targets add up to \[2.0, 2.0", id="targets"),
         param("image * self.by", "image * float('nan')", "scaled: no finite gradient for stem.weight", id="nan"),
+        param(TRANSFORM, ITEM, "scaled: its step asks for a value, which a GPU would be waited for", id="waits"),
     ],
 )
 def test_a_step_that_is_wrong_is_said(old: str, new: str, told: str) -> None:

@@ -128,7 +128,8 @@ def _update_running(branches: Branches, done: Normalised) -> None:
 
 def _autocast(x: Tensor) -> Tensor:
     device = x.device.type
-    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+    on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)  # not on the meta device
+    return x.to(torch.get_autocast_dtype(device)) if on else x
 
 
 def _process_group(norm: BatchNorm) -> dist.ProcessGroup | None:
