@@ -8,31 +8,21 @@ import math
 import re
 import statistics
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout
-from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
-import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 
+from ghostlab.benchmarks.clock import train_in_turns
 from ghostlab.benchmarks.turns import WorkerProcess
 from ghostlab.errors import UsageError
 from ghostlab.files import write_text
 from ghostlab.quantities import ratio
-from ghostlab.runs.compose import compose
 from ghostlab.runs.plus import register_plugins
-from ghostlab.runs.settings import parse
-from ghostlab.strategies.base import Strategy
 from ghostlab.strategies.registry import join
 from ghostlab.tables import Column, terminal_table
 from ghostlab.terminal import say, tracked
-from ghostlab.training.memory import PeakMemory
-from ghostlab.training.run import train
 
 __all__ = ["Cost", "strategies"]
 
@@ -94,62 +84,16 @@ def strategies(names: Sequence[str], rounds: int, overrides: Sequence[str]) -> N
     _show(costs, overrides)
 
 
-class Clock(Callback):
-    """Trains an epoch when it is its turn, and says what that took and the most memory so far; the first warms up."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self.pipe = pipe
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.current_epoch:
-            self.pipe.recv()
-        else:
-            self.memory = PeakMemory(pl_module.device)
-        self.began = _now(pl_module.device)
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        seconds = _now(pl_module.device) - self.began
-        images = int(trainer.num_training_batches) * trainer.datamodule.cfg.batch_size  # type: ignore[attr-defined]
-        self.pipe.send((seconds / images, self.memory.mib() or math.nan) if trainer.current_epoch else None)
-
-
-@dataclass
-class Clocked(Strategy):
-    """Changes nothing; brings the clock into a run."""
-
-    pipe: Connection
-    name: ClassVar[str] = "clock"
-
-    def callbacks(self) -> list[Callback]:
-        return [Clock(self.pipe)]
-
-
-def _now(device: torch.device) -> float:
-    if device.type != "cuda":
-        return time.process_time()
-    torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def _train(overrides: Sequence[str], pipe: Connection) -> None:
-    """A run in a seat."""
-    torch.set_num_threads(1)
-    settings = parse(compose(overrides))
-    clocked = replace(settings, strategies=[*settings.strategies, Clocked(pipe)])
-    with (settings.outputs / "log.txt").open("a", encoding="utf-8") as log, redirect_stdout(log):
-        train(clocked)
-
-
 def _cost(name: str, rounds: int, overrides: Sequence[str], folder: str) -> Cost:
     if staged := STAGED in join(name):
         rounds = math.ceil(rounds / STAGES) * STAGES
     lines = {one: [*_own(one, rounds, overrides), f"outputs={folder}"] for one in ("baseline", name)}
-    with WorkerProcess("baseline", functools.partial(_train, lines["baseline"])) as base:
+    with WorkerProcess("baseline", functools.partial(train_in_turns, lines["baseline"], False)) as base:
         if name == "baseline":
             base.wait()
             turns = [(base.ask("epoch"),) * 2 for _ in range(rounds)]
         else:
-            with WorkerProcess(name, functools.partial(_train, lines[name])) as seat:
+            with WorkerProcess(name, functools.partial(train_in_turns, lines[name], False)) as seat:
                 for one in (base, seat):
                     one.wait()
                 turns = [(base.ask("epoch"), seat.ask("epoch")) for _ in range(rounds)]

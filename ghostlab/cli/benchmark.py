@@ -45,6 +45,19 @@ def strategies(parser: argparse.ArgumentParser) -> Command:
     return measure
 
 
+def throughput(parser: argparse.ArgumentParser) -> Command:
+    """Training by this package, by timm's and torchvision's loaders and plain loops, and by Lightning."""
+    parser.add_argument("--repeats", type=int, default=3, help="epochs of each pipeline (default: 3)")
+    parser.add_argument("overrides", nargs="+", help="such as data=imagefolder data.root=photos data.image_size=64")
+
+    def measure(given: argparse.Namespace) -> None:
+        from ghostlab.benchmarks.throughput import throughput
+
+        throughput(given.repeats, given.overrides)
+
+    return measure
+
+
 def reparam(parser: argparse.ArgumentParser) -> Command:
     """What branches cost, as whole networks and layer by layer."""
     groups = ("ghostnetv2", "efficientnet_b0", "mobilenetv2_100", "layers")
@@ -120,7 +133,7 @@ def thread_count(given: str) -> int:
     return int(given)
 
 
-COMMANDS = {command.__name__: repeated(command) for command in (strategies, reparam, distill, latency)}
+COMMANDS = {command.__name__: repeated(command) for command in (strategies, throughput, reparam, distill, latency)}
 
 
 def main(arguments: list[str], prog: str = "tools/benchmark.py") -> int:
