@@ -19,7 +19,7 @@ from ghostlab.models import Counts, count, create_model, load_weights
 from ghostlab.quantities import quantity
 from ghostlab.runs.run import find_run, open_run
 from ghostlab.terminal import say
-from ghostlab.training.scores import evaluate
+from ghostlab.training.metrics import evaluate
 
 
 class Opened(NamedTuple):

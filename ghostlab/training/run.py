@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer
@@ -26,34 +25,36 @@ from ghostlab.runs.settings import Settings, parse
 from ghostlab.slurm import enduring
 from ghostlab.strategies.base import Task
 from ghostlab.terminal import say
-from ghostlab.training import report
 from ghostlab.training.build import (
     build_data,
     build_model,
     build_optimizer,
     build_task,
-    build_trainer,
     change_model,
 )
-from ghostlab.training.changed import refuse_other_images, say_what_changed
-from ghostlab.training.checkpoints import Checkpoints
+from ghostlab.training.checkpoints import Checkpoints, check_resumable
 from ghostlab.training.classifier import Classifier
-from ghostlab.training.failures import logged
-from ghostlab.training.fitting import check_fit
+from ghostlab.training.failures import log_failures
 from ghostlab.training.history import History
+from ghostlab.training.image_checks import LeakCheck, refuse_other_images, say_what_changed
 from ghostlab.training.images import RunImages
-from ghostlab.training.leak import Images
 from ghostlab.training.loggers import RunLogger, build_logger
-from ghostlab.training.narrow_maps import check_narrow_maps
-from ghostlab.training.results import draw_curves, summary
+from ghostlab.training.model_checks import check_fit, check_narrow_maps
+from ghostlab.training.pretrained import load_pretrained
+from ghostlab.training.results import (
+    draw_curves,
+    print_finished,
+    print_header,
+    print_result,
+    print_strategy,
+    summarize_run,
+)
 from ghostlab.training.services import RunServices
-from ghostlab.training.transfer import start
+from ghostlab.training.trainer import build_trainer
 
 __all__ = ["open_services", "run", "train"]
 
 LEAKED = "{:.2%} of the validation images were learned from, by the run's teacher or the run that it started from"
-RESUMED = ("optimizer_states", "lr_schedulers", "loops", "callbacks", "pytorch-lightning_version")
-"""What a checkpoint has besides weights for a run to go on."""
 LOOK_EVERY = 0.5
 """Seconds between looks for a teacher that another process trains."""
 
@@ -83,13 +84,13 @@ def train(settings: Settings, as_teacher: bool = False) -> dict[str, Any]:
                 settings.run.refuse_busy()
             say_what_changed(settings)
         parts = _prepare(settings)
-        with _alone(settings, wait=as_teacher), enduring(), logged(settings.run):
+        with _alone(settings, wait=as_teacher), enduring(), log_failures(settings.run):
             # Another process may have finished it since.
             result = _finished(settings) or _train(settings, parts)
         if not as_teacher:
-            report.result(settings.folder, result)
+            print_result(settings.folder, result)
     elif not as_teacher:
-        report.already_finished(settings.folder, result)
+        print_finished(settings.folder, result)
     return result
 
 
@@ -133,16 +134,16 @@ def _prepare(settings: Settings) -> _Parts:
     model = build_model(settings, task)
     check_fit(model, settings, task)
     check_narrow_maps(model, settings, task, trainer.strategy.root_device)
-    began = start(model, settings, services.data, services.known)
+    began = load_pretrained(model, settings, services.data, services.known)
     optimizer = build_optimizer(settings, trainer.world_size)
     trainer.logger = logger = build_logger(settings)
-    report.header(settings, services.data, model, optimizer)
+    print_header(settings, services.data, model, optimizer)
     if began:
         say(began)
     model = change_model(model, settings, task)
     for strategy in settings.strategies:
         strategy.prepare(model, task, services)
-        report.strategy(strategy)
+        print_strategy(strategy)
     classifier = Classifier(
         model,
         settings.strategies,
@@ -159,7 +160,7 @@ def _services(settings: Settings, trainer: Trainer) -> tuple[Task, RunServices]:
     data = build_data(settings)
     task = build_task(settings, data, trainer.world_size)
     images = RunImages(data, settings.strategies, task, trainer)
-    return task, RunServices(settings, data, images, Images(settings, data), trainer, train=train)
+    return task, RunServices(settings, data, images, LeakCheck(settings, data), trainer, train=train)
 
 
 def _train(settings: Settings, parts: _Parts) -> dict[str, Any]:
@@ -176,7 +177,7 @@ def _fit(settings: Settings, parts: _Parts) -> None:
     if parts.logger:
         parts.logger.log_hyperparams(_config(settings, parts))
     # Only the first process has cleared the folder for a new start: the others may still see what was there.
-    checkpoint = _resumable(settings.run.last, parts.classifier) if settings.resumes else None
+    checkpoint = check_resumable(settings.run.last, parts.classifier) if settings.resumes else None
     try:
         parts.trainer.fit(parts.classifier, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:  # Lightning's answer to Ctrl-C
@@ -189,7 +190,7 @@ def _fit(settings: Settings, parts: _Parts) -> None:
 
 
 def _finish(settings: Settings, parts: _Parts) -> dict[str, Any]:
-    result = summary(settings, parts.classifier, parts.history, parts.checkpoints)
+    result = summarize_run(settings, parts.classifier, parts.history, parts.checkpoints)
     for strategy in settings.strategies:
         result |= strategy.figures()
     result["val_leaked"] = parts.images.leaked
@@ -202,29 +203,6 @@ def _finish(settings: Settings, parts: _Parts) -> dict[str, Any]:
     if parts.logger:
         parts.logger.finish(result, parts.trainer.global_step)
     return result
-
-
-def _resumable(checkpoint: Path, classifier: Classifier) -> Path:
-    try:
-        kept = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-        epoch = kept["epoch"] + 1
-        absent = [key for key in RESUMED if key not in kept]
-        theirs = {**kept["state_dict"], **kept.get("state_dict_companions", {})}
-        misfits = _misfits(theirs, classifier.state_dict())
-    except Exception as error:
-        reason = " ".join(str(error).split())[:80]
-        raise RunError(f"{checkpoint}: cannot be read ({reason}); start anew with resume=never") from error
-    if absent or misfits:
-        why = f"has no {absent[0]}" if absent else f"is of another network ({misfits[0]})"
-        raise RunError(f"{checkpoint}: {why}; start anew with resume=never")
-    say(f"resuming after epoch {epoch}")
-    return checkpoint
-
-
-def _misfits(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
-    return [
-        key for key in {**ours, **theirs} if getattr(theirs.get(key), "shape", 0) != getattr(ours.get(key), "shape", 1)
-    ]
 
 
 @rank_zero_only

@@ -19,9 +19,9 @@ from ghostlab.runs.compose import compose
 from ghostlab.runs.identity import named_overrides
 from ghostlab.runs.settings import Settings, parse
 from ghostlab.terminal import say
+from ghostlab.training.image_checks import LeakCheck
 from ghostlab.training.images import RunImages
-from ghostlab.training.leak import Images
-from ghostlab.training.scores import evaluate
+from ghostlab.training.metrics import evaluate
 from ghostlab.training.teachers import teacher_sources
 
 __all__ = ["RunServices", "default_teacher"]
@@ -38,7 +38,7 @@ class RunServices:
     settings: Settings
     data: DataModule
     images: RunImages
-    known: Images
+    known: LeakCheck
     trainer: Trainer
     train: Callable[..., dict[str, Any]]
 

@@ -18,12 +18,13 @@ from ghostlab.runs.settings import Settings, parse
 from ghostlab.runs.twice import passed_over
 from ghostlab.strategies import STRATEGIES, load
 from ghostlab.strategies.droppath import drop_path_rates
-from ghostlab.training.build import build_data, build_model, build_optimizer, build_task, build_trainer, change_model
+from ghostlab.training.build import build_data, build_model, build_optimizer, build_task, change_model
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.history import History
 from ghostlab.training.services import default_teacher
 from ghostlab.training.stages import Stages
 from ghostlab.training.teachers import teacher_sources
+from ghostlab.training.trainer import build_trainer
 from tests.conftest import Command
 
 SMALL = ("model=efficientnet_b0", "model.name=test_efficientnet")

@@ -10,8 +10,8 @@ import torch
 from pytest import MonkeyPatch, param
 
 from ghostlab.runs import compose
+from ghostlab.training.metrics import Scores
 from ghostlab.training.run import run
-from ghostlab.training.scores import Scores
 from tests.training.photos import photos
 
 

@@ -18,7 +18,7 @@ from ghostlab.runs import compose
 from ghostlab.runs.identity import plain
 from ghostlab.runs.settings import parse
 from ghostlab.training.build import build_data
-from ghostlab.training.leak import Images
+from ghostlab.training.image_checks import LeakCheck
 from ghostlab.training.run import run
 from tests.conftest import Command
 
@@ -29,9 +29,9 @@ TINY = [
 KEYS = ("model.pretrained", "strategy.kd.teacher")
 
 
-def learner(*overrides: str) -> Images:
+def learner(*overrides: str) -> LeakCheck:
     settings = parse(compose([*TINY, *overrides]))
-    return Images(settings, build_data(settings))
+    return LeakCheck(settings, build_data(settings))
 
 
 def untrained(folder: Path, *overrides: str) -> Path:
