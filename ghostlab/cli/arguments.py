@@ -13,7 +13,7 @@ from ghostlab.errors import UsageError
 from ghostlab.runs.compose import CONF
 from ghostlab.runs.hydra_node import refuse_hydra_key
 from ghostlab.runs.plus import register_plugins
-from ghostlab.studies.jobs import late
+from ghostlab.studies.jobs import defer_knob
 
 __all__ = ["checked"]
 
@@ -46,7 +46,7 @@ def checked(arguments: Sequence[str]) -> list[str]:
         _check(one)
     _refuse_twice(overrides)
     sweeps = _is_sweep(given, overrides)
-    return [*(late(argument) if sweeps else argument for argument in given.overrides), *flags]
+    return [*(defer_knob(argument) if sweeps else argument for argument in given.overrides), *flags]
 
 
 def _parser() -> argparse.ArgumentParser:

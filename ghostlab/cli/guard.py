@@ -24,7 +24,7 @@ from ghostlab.runs.plus import register
 from ghostlab.shell import command
 from ghostlab.slurm import enduring
 from ghostlab.studies.application import HydraTask, Task
-from ghostlab.studies.jobs import apart
+from ghostlab.studies.jobs import split_ablation
 
 if TYPE_CHECKING:
     from ghostlab.runs.settings import Settings
@@ -129,7 +129,7 @@ def _once(task: Task, cfg: DictConfig) -> None:
     from ghostlab.data.manifest import forget  # both import torch
     from ghostlab.runs.settings import parse
 
-    own, ablation = apart(cfg)
+    own, ablation = split_ablation(cfg)
     if ablation:
         raise UsageError(f"ablation={ablation.design}: an ablation is a sweep, python train.py -m ...")
     refuse_hydra_settings(HydraConfig.get())

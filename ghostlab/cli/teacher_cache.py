@@ -15,11 +15,10 @@ from ghostlab.distill.cache import HEADER, as_tensors
 from ghostlab.errors import RunError, UsageError
 from ghostlab.runs import compose
 from ghostlab.runs.settings import parse
-from ghostlab.strategies.answers import live_answers
+from ghostlab.strategies.answers import CACHE_SEED, ask_teacher, live_answers
 from ghostlab.strategies.base import Drawn, Task
 from ghostlab.strategies.checks import at_least_one, within
 from ghostlab.strategies.kd import KnowledgeDistillation
-from ghostlab.strategies.run_cache import SEED, ask
 from ghostlab.terminal import say
 from ghostlab.training.run import open_services
 from ghostlab.training.services import RunServices
@@ -48,8 +47,8 @@ def check(overrides: list[str], samples: int, tolerance: float) -> None:
     while checked < samples:
         start = int(draws.integers(cache.epochs * cache.header.images))
         epoch_end = (start // cache.header.images + 1) * cache.header.images
-        drawn = next(services.images.draw(SEED, start, epoch_end))
-        largest = max(largest, difference(cache, drawn, ask(cache.header, teacher, drawn, services)))
+        drawn = next(services.images.draw(CACHE_SEED, start, epoch_end))
+        largest = max(largest, difference(cache, drawn, ask_teacher(cache.header, teacher, drawn, services)))
         checked += len(drawn.index)
     line = f"{checked:,} answers asked again, {cache.done:,} kept: largest difference of a probability {largest:.1e}"
     if largest > tolerance:

@@ -23,8 +23,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import ListConfig, OmegaConf
 
 from ghostlab.errors import UsageError
-from ghostlab.strategies.plugins import register_inherited, register_modules
-from ghostlab.strategies.registry import STRATEGIES, join, knobs, load, plugged
+from ghostlab.strategies.registry import STRATEGIES, join, knobs, load, plugged, register_inherited, register_modules
 
 __all__ = ["modules_of", "register", "register_plugins"]
 

@@ -20,8 +20,8 @@ from ghostlab.runs.plus import modules_of
 from ghostlab.runs.run import Run
 from ghostlab.runs.twice import refuse_two_values
 from ghostlab.strategies.base import Strategy
-from ghostlab.strategies.plugins import register_modules
-from ghostlab.strategies.registry import join, load
+from ghostlab.strategies.checks import require
+from ghostlab.strategies.registry import join, load, register_modules
 
 __all__ = ["LoggerConfig", "Settings", "TrainerConfig", "parse"]
 
@@ -50,8 +50,8 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         for key in ("max_epochs", "num_nodes", "accumulate"):
-            _require(getattr(self, key) >= 1, f"trainer.{key}", getattr(self, key), "must be at least 1")
-        _require(self.clip is None or self.clip > 0, "trainer.clip", self.clip, "must be above 0, or null")
+            require(getattr(self, key) >= 1, f"trainer.{key}", getattr(self, key), "must be at least 1")
+        require(self.clip is None or self.clip > 0, "trainer.clip", self.clip, "must be above 0, or null")
         if self.precision not in PRECISIONS:
             raise UsageError(f"trainer.precision={self.precision}: {unknown('precision', self.precision, PRECISIONS)}")
 
@@ -71,11 +71,11 @@ class LoggerConfig:
         if self.name not in LOGGERS:
             raise UsageError(f"logger.name={self.name}: {unknown('logger', self.name, LOGGERS)}")
         if self.name == "custom":
-            _require(self.factory is not None, "logger.factory", None, "must be <module>:<function>")
+            require(self.factory is not None, "logger.factory", None, "must be <module>:<function>")
             function(str(self.factory), "logger.factory", ("folder", "name"))
         for key, value in {"factory": self.factory, "options": self.options}.items():
             unused = self.name != "custom" and value
-            _require(not unused, f"logger.{key}", value, f"logger={self.name} has no use for it; leave it out")
+            require(not unused, f"logger.{key}", value, f"logger={self.name} has no use for it; leave it out")
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def parse(cfg: DictConfig) -> Settings:
     register_modules(modules_of(cfg.plugins))
     if cfg.resume not in ("auto", "never"):
         raise UsageError(f"resume={cfg.resume}: {unknown('way to resume', cfg.resume, ('auto', 'never'))}")
-    _require(type(cfg.force) is bool, "force", cfg.force, "must be true or false")
+    require(type(cfg.force) is bool, "force", cfg.force, "must be true or false")
     settings = Settings(
         model=plain(cfg.model),
         data=typed(DataConfig, cfg.data, "data"),
@@ -151,7 +151,7 @@ def _found(cfg: DictConfig) -> dict[str, Any]:
 def _seed(given: object) -> int:
     """Of a number or of its digits, as which an environment variable arrives."""
     text = str(given)
-    _require(text.isdecimal() and int(text) < 2**31, "seed", given, "must be an integer from 0 to 2^31")
+    require(text.isdecimal() and int(text) < 2**31, "seed", given, "must be an integer from 0 to 2^31")
     return int(text)
 
 
@@ -204,9 +204,4 @@ def _check_factory(node: DictConfig, group: str) -> None:
     key = f"{group}.factory"
     if OmegaConf.is_missing(node, "factory"):
         raise UsageError(f"{key} must be given, as in {key}=my_project.{FACTORIES[group]}")
-    _require(is_function(str(node.factory)), key, node.factory, "must be <module>:<function>")
-
-
-def _require(holds: bool, key: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise UsageError(f"{key}={'null' if value is None else value}: {allowed}")
+    require(is_function(str(node.factory)), key, node.factory, "must be <module>:<function>")

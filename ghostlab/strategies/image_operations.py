@@ -8,7 +8,7 @@ from typing import Any
 
 from timm.data.auto_augment import AugmentOp
 
-__all__ = ["keep_a_bit", "operation_options"]
+__all__ = ["keep_one_bit", "operation_options"]
 
 
 def operation_options(image_size: int, mean: Sequence[float], std: float) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def operation_options(image_size: int, mean: Sequence[float], std: float) -> dic
     }
 
 
-def keep_a_bit(operations: Sequence[AugmentOp]) -> None:
+def keep_one_bit(operations: Sequence[AugmentOp]) -> None:
     """Let posterization keep at least 1 of 8 bits, in place.
 
     timm, like EfficientNet's code, may ask for 0 bits. That was a black image until Pillow 13, which raises an error.

@@ -13,7 +13,7 @@ from timm.data import auto_augment
 
 from ghostlab.strategies.base import Strategy, Task, Transform
 from ghostlab.strategies.checks import at_least_one, within
-from ghostlab.strategies.image_operations import keep_a_bit, operation_options
+from ghostlab.strategies.image_operations import keep_one_bit, operation_options
 
 __all__ = ["RandAugment", "rand_augment"]
 
@@ -31,7 +31,7 @@ def rand_augment(magnitude: float, layers: int, std: float, image_size: int, mea
     """
     options = operation_options(image_size, mean, std) | {"magnitude_max": max(10, magnitude)}
     operations = auto_augment.rand_augment_ops(magnitude, prob=CHANCE, hparams=options)
-    keep_a_bit(operations)
+    keep_one_bit(operations)
     return auto_augment.RandAugment(operations, num_layers=layers)
 
 

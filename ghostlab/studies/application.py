@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.runs.compose import PACKAGE
 from ghostlab.runs.hydra_node import refuse_hydra_settings
-from ghostlab.strategies.plugins import hand_down
+from ghostlab.strategies.registry import pass_to_subprocesses
 
 if TYPE_CHECKING:
     from ghostlab.runs.settings import Settings
@@ -81,7 +81,7 @@ class Application:
         """The launcher that was chosen; the processes that it starts import the same code and plug-ins as this one."""
         paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(PACKAGE.parent), *filter(None, paths)]))
-        hand_down()
+        pass_to_subprocesses()
         return Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=work, config=self.config
         )

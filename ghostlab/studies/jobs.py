@@ -22,7 +22,7 @@ from ghostlab.runs.keys import check_keys
 from ghostlab.strategies.registry import STRATEGIES
 from ghostlab.studies.application import job_config
 
-__all__ = ["Composer", "Job", "apart", "choices", "is_knob", "late", "refuse_unused"]
+__all__ = ["Composer", "Job", "defer_knob", "is_knob", "not_joined", "refuse_unused", "split_ablation", "sweep_choices"]
 
 KNOB = re.compile(r"strategy\.(\w+)\.[^=]*=")
 SEED = re.compile(r"seed=(\d+)")
@@ -36,7 +36,7 @@ class Job(NamedTuple):
     folder: Path
 
 
-def choices(overrides: Iterable[Override]) -> dict[str, list[str]]:
+def sweep_choices(overrides: Iterable[Override]) -> dict[str, list[str]]:
     """What a sweep says about each key: its values, each as one override; what is given last counts."""
     return {one.get_key_element(): list(_each(one)) for one in overrides}
 
@@ -69,7 +69,7 @@ class Composer:
         loaded = self._load(tuple(override for override in overrides if not SEED.fullmatch(override)))
         if seeds and "${hydra:" in OmegaConf.to_yaml(loaded):
             loaded, seeds = self._load(tuple(overrides)), []
-        own, _ = apart(loaded)
+        own, _ = split_ablation(loaded)
         if seeds:
             own.seed = seeds[-1]
         with job_config(loaded) if "hydra" in loaded else nullcontext():
@@ -105,12 +105,17 @@ def refuse_unused(given: Iterable[str], every: Iterable[Sequence[str]]) -> None:
     """Raise ``UsageError`` for the value of a strategy that is in none of the runs."""
     used = {override for overrides in every for override in overrides}
     for override in (one for one in given if one not in used):
-        name = KNOB.match(override)[1]  # type: ignore[index]
-        hint = "" if name in STRATEGIES else nearest(name, STRATEGIES)
-        raise UsageError(f"{override}: no run of this sweep joins '{name}'{hint}")
+        raise not_joined(override, "run of this sweep")
 
 
-def apart(cfg: DictConfig) -> tuple[DictConfig, DictConfig | None]:
+def not_joined(override: str, what: str) -> UsageError:
+    """The error for the value of a strategy that no ``what`` joins."""
+    name = KNOB.match(override)[1]  # type: ignore[index]
+    hint = "" if name in STRATEGIES else nearest(name, STRATEGIES)
+    return UsageError(f"{override}: no {what} joins '{name}'{hint}")
+
+
+def split_ablation(cfg: DictConfig) -> tuple[DictConfig, DictConfig | None]:
     """The configuration of a run, and that of the ablation to which it may belong, which is no part of it."""
     own = cfg.copy()
     with open_dict(own):
@@ -124,7 +129,7 @@ def is_knob(override: str) -> bool:
     return bool(KNOB.match(override))
 
 
-def late(argument: str) -> str:
+def defer_knob(argument: str) -> str:
     """A strategy's value on the command line of a sweep, so that Hydra sets it in the runs only.
 
     Otherwise it is set as well in the configuration that the runs start from, which may not have that strategy.

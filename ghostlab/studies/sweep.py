@@ -20,13 +20,12 @@ from ghostlab.runs.processes import refuse_several_processes
 from ghostlab.runs.run import Run
 from ghostlab.runs.settings import parse, typed
 from ghostlab.shell import command
+from ghostlab.studies.ablation import AblationConfig, plan_ablation
 from ghostlab.studies.application import Application, job_config
-from ghostlab.studies.arrange import AblationConfig, arrange
-from ghostlab.studies.jobs import Composer, Job, apart, choices
-from ghostlab.studies.outcome import show_outcome
+from ghostlab.studies.jobs import Composer, Job, split_ablation, sweep_choices
 from ghostlab.studies.plan import Plan, Table, keep_plan
-from ghostlab.studies.progress import Progress
-from ghostlab.studies.worker import work
+from ghostlab.studies.progress import Progress, print_outcome
+from ghostlab.studies.worker import run_job
 from ghostlab.terminal import say
 
 __all__ = ["Sweep"]
@@ -50,8 +49,8 @@ class Sweep:
             raise UsageError(f"hydra.sweeper.max_batch_size={size}: runs at a time, at least 1, or null for all")
         self.application.prepare()
         parser = OverridesParser.create(config_loader=self.application.context.config_loader)
-        batches = self.plan(choices(parser.parse_overrides(list(arguments))), size)
-        launcher = self.application.launcher(partial(work, self.application.task.work, progress=self.progress))
+        batches = self.plan(sweep_choices(parser.parse_overrides(list(arguments))), size)
+        launcher = self.application.launcher(partial(run_job, self.application.task.work, progress=self.progress))
         started = 0
         for batch in batches:
             self._launch(launcher, batch, started)
@@ -91,7 +90,7 @@ class Sweep:
         """Wait for runs that another sweep trains, and say what came out; raises ``RunError`` naming what failed."""
         for folder in self.progress.left:
             _wait_for(Run(folder))
-        show_outcome(self.jobs, self.progress.shared)
+        print_outcome(self.jobs, self.progress.shared)
         if self.report:
             say(f"what it says: {command('tools/report.py', self.report)}")
         left = self.progress.left
@@ -106,7 +105,7 @@ def _planned(
     given: Mapping[str, Sequence[str]], config: DictConfig, composer: Composer
 ) -> tuple[list[Job], list[Table]]:
     """The runs, and the tables of an ablation where one is wanted."""
-    base, node = apart(config)
+    base, node = split_ablation(config)
     if node is None:
         return composer.distinct(given), []
     with job_config(config.copy()):
@@ -116,7 +115,7 @@ def _planned(
         del rest["experiment"]
     if "experiment" in rest:
         rest["ablation.design"] = ["ablation.design=null"]  # the experiment may bring one along, which no run has
-    return arrange(rest, typed(AblationConfig, node, "ablation"), outputs, composer)
+    return plan_ablation(rest, typed(AblationConfig, node, "ablation"), outputs, composer)
 
 
 def _progress(jobs: Sequence[Job], todo: Sequence[Job], launcher: DictConfig) -> Progress:

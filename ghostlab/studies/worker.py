@@ -26,14 +26,14 @@ from ghostlab.runs.run import Run
 from ghostlab.runs.settings import Settings, parse
 from ghostlab.shell import command
 from ghostlab.studies.application import Task
-from ghostlab.studies.jobs import apart
+from ghostlab.studies.jobs import split_ablation
 from ghostlab.studies.progress import Progress
 from ghostlab.terminal import say
 
-__all__ = ["work"]
+__all__ = ["run_job"]
 
 
-def work(task: Task, cfg: DictConfig, progress: Progress) -> object:
+def run_job(task: Task, cfg: DictConfig, progress: Progress) -> object:
     """Do one job of a sweep; what it fails of is kept in its folder's ``error.txt``, and does not stop the others.
 
     A job that another sweep is doing is left to it. A sweeper that waits for the value of each run gets the error.
@@ -41,7 +41,7 @@ def work(task: Task, cfg: DictConfig, progress: Progress) -> object:
     forget()  # what the images were when this process last looked
     hydra = HydraConfig.get()
     number = f"run {int(hydra.job.num) + 1}" + (f"/{len(progress.todo)}" if progress.todo else "")
-    own, ablation = apart(cfg)
+    own, ablation = split_ablation(cfg)
     overrides, folder = list(hydra.overrides.task), run_folder(own)
     _before(number, overrides, progress)
     try:

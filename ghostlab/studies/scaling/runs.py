@@ -15,7 +15,7 @@ from ghostlab.studies.scaling.budget import Candidate, SearchPlan
 from ghostlab.studies.scaling.settings import Search, check_settings
 from ghostlab.training.run import train
 
-__all__ = ["Outcome", "SearchJob", "finished", "jobs", "seconds_left", "work"]
+__all__ = ["Outcome", "SearchJob", "finished_jobs", "search_jobs", "seconds_left", "train_jobs"]
 
 Result = dict[str, Any]
 
@@ -42,7 +42,7 @@ class Outcome(NamedTuple):
     error: str | None = None
 
 
-def jobs(search: Search, plan: SearchPlan) -> list[SearchJob]:
+def search_jobs(search: Search, plan: SearchPlan) -> list[SearchJob]:
     """Every run of the plan: all candidates with one seed before the next, so that a part of the search says something.
 
     Raises ``UsageError`` for a configuration that cannot be trained.
@@ -56,7 +56,7 @@ def jobs(search: Search, plan: SearchPlan) -> list[SearchJob]:
     return found
 
 
-def finished(every: Sequence[SearchJob]) -> list[Outcome]:
+def finished_jobs(every: Sequence[SearchJob]) -> list[Outcome]:
     """The jobs that are finished already."""
     found = [(job, job.settings.run.result()) for job in every]
     return [
@@ -66,7 +66,7 @@ def finished(every: Sequence[SearchJob]) -> list[Outcome]:
     ]
 
 
-def work(todo: Sequence[SearchJob], log: Path, train: Callable[[Settings], Result] = train) -> Iterator[Outcome]:
+def train_jobs(todo: Sequence[SearchJob], log: Path, train: Callable[[Settings], Result] = train) -> Iterator[Outcome]:
     """Train one job after the other; what a run prints goes to ``log``, and one that fails does not stop the others."""
     log.parent.mkdir(parents=True, exist_ok=True)
     for job in todo:

@@ -26,8 +26,8 @@ from ghostlab.shell import command
 from ghostlab.studies.application import Application
 from ghostlab.studies.jobs import Composer
 from ghostlab.studies.progress import Progress
-from ghostlab.studies.tuning.space import ends, space
-from ghostlab.studies.worker import work
+from ghostlab.studies.tuning.space import end_trials, search_space
+from ghostlab.studies.worker import run_job
 from ghostlab.terminal import say
 
 __all__ = ["Study"]
@@ -55,8 +55,8 @@ class Study:
         self.application.prepare()
         self._check_options()
         params = self.options.pop("params", None) or {}
-        overrides = space([f"{key!s}={value}" for key, value in params.items()], arguments, self.composer)
-        for trial in ends(overrides, self.composer):
+        overrides = search_space([f"{key!s}={value}" for key, value in params.items()], arguments, self.composer)
+        for trial in end_trials(overrides, self.composer):
             refuse_several_processes(parse(self.composer(trial)).trainer)
         self._keep_results_in(self._folder(overrides))
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -66,7 +66,7 @@ class Study:
     def _search(self, overrides: list[str]) -> None:
         application = self.application
         sweeper = OptunaSweeper(**self.options, params=None)  # the params are among the overrides
-        job = partial(work, application.task.work, progress=Progress())
+        job = partial(run_job, application.task.work, progress=Progress())
         sweeper.setup(hydra_context=application.context, task_function=job, config=self.config)
         self.trials = sweeper.sweeper.launcher = Trials(application.launcher(job), self.composer)
         try:
