@@ -11,11 +11,11 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Quoted
 
 from ghostlab.errors import UsageError
 from ghostlab.runs.compose import CONF
-from ghostlab.runs.hydra_node import refuse_hydra_key
+from ghostlab.runs.config_checks import refuse_hydra_key
 from ghostlab.runs.plus import register_plugins
 from ghostlab.studies.jobs import defer_knob
 
-__all__ = ["checked"]
+__all__ = ["check_arguments"]
 
 MODES: tuple[tuple[str, ...], ...] = (("--run", "-r"), ("--multirun", "-m"), ("--shell-completion", "-sc"))
 SWITCHES: tuple[tuple[str, ...], ...] = (("--help", "-h"), ("--hydra-help",), ("--version",), ("--resolve",))
@@ -31,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; --hydra-help lists all flags")
 
 
-def checked(arguments: Sequence[str]) -> list[str]:
+def check_arguments(arguments: Sequence[str]) -> list[str]:
     """The arguments for Hydra, overrides first; raises ``UsageError`` for contradictions and what changes nothing."""
     given = _parser().parse_intermixed_args(arguments)
     flags = list(arguments)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ghostlab.runs import config_hash
-from ghostlab.runs.command import OF_STRATEGIES, common_overrides, row_overrides, strategy_of
-from ghostlab.runs.identity import identity
+from ghostlab.runs.command import OF_STRATEGIES, common_overrides, row_overrides
+from ghostlab.runs.identity import identity, strategy_name
 from ghostlab.runs.run import Run, run_folders
 from ghostlab.studies.plan import Plan, Row, Table, compare_rows, complete_row, joined_strategies, reference_row
 
@@ -56,7 +56,7 @@ def _rows(group: Found) -> list[Row]:
 def _row(name: str, kind: Found) -> Row:
     runs = {config["seed"]: place for place, config in reversed([*kind.items()])}
     config = _first(kind)
-    return Row(name, strategy_of(config), row_overrides(config), config_hash(config), dict(sorted(runs.items())))
+    return Row(name, strategy_name(config), row_overrides(config), config_hash(config), dict(sorted(runs.items())))
 
 
 def _table(title: str, group: Found, rows: Sequence[Row]) -> Table:
@@ -85,7 +85,7 @@ def _shared_settings(config: Config) -> Config:
 
 def _row_names(configs: Sequence[Config]) -> list[str]:
     """The canonical names of the strategies, with the values in which several rows of one name differ."""
-    return _distinguished([strategy_of(config) for config in configs], [identity(config) for config in configs], " ")
+    return _distinguished([strategy_name(config) for config in configs], [identity(config) for config in configs], " ")
 
 
 def _table_titles(configs: Sequence[Config]) -> list[str]:

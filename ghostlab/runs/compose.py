@@ -12,11 +12,11 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ghostlab.runs.plus import register, register_plugins
 
-__all__ = ["CONF", "VERSION_BASE", "compose"]
+__all__ = ["CONF", "VERSION_BASE", "compose", "native_test_size"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
@@ -68,3 +68,17 @@ def _hydra_set_aside() -> Iterator[None]:
         GlobalHydra.instance().clear()
         if running is not None:
             GlobalHydra.instance().initialize(running)
+
+
+def native_test_size(*, _root_: DictConfig, _parent_: DictConfig) -> int | None:
+    """``data.test_size``: the model's own where the training images have its own size; None: as large as those.
+
+    EfficientNetV2 is tested on larger images than it is trained on.
+    """
+    sizes = OmegaConf.select(_root_, "model.native")
+    if sizes is None or sizes.train != _parent_.image_size or sizes.test == sizes.train:
+        return None
+    return int(sizes.test)
+
+
+OmegaConf.register_new_resolver("native_test_size", native_test_size, replace=True)

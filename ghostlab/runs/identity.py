@@ -15,22 +15,22 @@ from omegaconf.errors import OmegaConfBaseException
 from ghostlab.files import folder_name
 from ghostlab.modules import imported, is_function, version_of
 from ghostlab.runs.compose import CONF
-from ghostlab.runs.normal import flat, normal
+from ghostlab.runs.normal import flatten, normalize
 from ghostlab.strategies.registry import canonical_name, knobs, plugged
 
 __all__ = [
     "SCHEMA",
+    "config_difference",
     "config_hash",
-    "difference",
     "identity",
-    "images",
+    "identity_values",
+    "images_digest",
     "named_overrides",
-    "option_of",
-    "plain",
-    "plugged_in",
+    "plugin_versions",
+    "read_option",
     "run_folder",
     "strategy_name",
-    "values",
+    "to_plain_dict",
 ]
 
 Config = DictConfig | dict[str, Any]
@@ -80,7 +80,7 @@ WHERE = ("data.root", "data.val_fraction", "data.split_seed")
 """What the content of both halves stands for, where it is known."""
 
 
-def plain(cfg: DictConfig) -> dict[str, Any]:
+def to_plain_dict(cfg: DictConfig) -> dict[str, Any]:
     """The resolved configuration as plain containers; a value that is still missing stays ``"???"``."""
     return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)  # type: ignore[return-value]
 
@@ -106,7 +106,7 @@ def run_folder(cfg: DictConfig) -> Path:
     return Path(cfg.outputs) / folder_name(data) / folder_name(model) / strategy / f"seed{cfg.seed}{suffix}"
 
 
-def difference(ours: Config, theirs: Config) -> str | None:
+def config_difference(ours: Config, theirs: Config) -> str | None:
     """The first key, with both values, in which two configurations are different runs."""
     one, two = identity(ours), identity(theirs)
     for key in sorted({*one, *two}):
@@ -121,14 +121,14 @@ def identity(cfg: Config) -> dict[str, Any]:
     A folder of images counts with their content and how they are split, wherever it lies, and so do those that a
     function of the user's makes; a set that is downloaded, by its name.
     """
-    own = values(cfg)
+    own = identity_values(cfg)
     root = _defaults(cfg).get("data.root")
-    if _known_by_content(cfg) and (content := images(cfg)):
+    if _known_by_content(cfg) and (content := images_digest(cfg)):
         return {key: value for key, value in own.items() if key not in WHERE} | {"images": content}
     return own if root in (None, GIVEN) else {key: value for key, value in own.items() if key != "data.root"}
 
 
-def values(cfg: Config) -> dict[str, Any]:
+def identity_values(cfg: Config) -> dict[str, Any]:
     """Every value that may change a run's numbers, by dotted key and written one way.
 
     Keys that a configuration lacks, as it was written before they were there, have their default values, and so have
@@ -141,12 +141,12 @@ def values(cfg: Config) -> dict[str, Any]:
     match own.get("strategy.kd.teacher"):
         case [teacher]:
             own["strategy.kd.teacher"] = teacher
-    own |= {f"plugged.{name}": version for name, version in plugged_in(cfg).items()}
+    own |= {f"plugged.{name}": version for name, version in plugin_versions(cfg).items()}
     unused = tuple(_unused(own))
     return defaults | {key: value for key, value in own.items() if not key.startswith(unused)}
 
 
-def plugged_in(cfg: Config) -> dict[str, str]:
+def plugin_versions(cfg: Config) -> dict[str, str]:
     """Strategies, model and data from outside with their versions: those of now or, in a run's file, of then."""
     if "plugged" in cfg or not isinstance(cfg, DictConfig):
         return cfg.get("plugged") or {}
@@ -157,7 +157,7 @@ def plugged_in(cfg: Config) -> dict[str, str]:
     return found
 
 
-def images(cfg: Config) -> str | None:
+def images_digest(cfg: Config) -> str | None:
     """A digest of the images of a folder or of a function of the user's, in their order, with their classes and which
     of them validate.
 
@@ -169,7 +169,7 @@ def images(cfg: Config) -> str | None:
         return None
     from ghostlab.data.manifest import current_manifest  # which imports torch
 
-    found = current_manifest(plain(cfg.data))
+    found = current_manifest(to_plain_dict(cfg.data))
     return found.digest if found else None
 
 
@@ -202,8 +202,8 @@ def _changes(cfg: Config) -> dict[str, Any]:
 
 
 def _kept(cfg: Config) -> dict[str, Any]:
-    given = flat(plain(cfg) if isinstance(cfg, DictConfig) else cfg)
-    return {key: normal(value) for key, value in given.items() if not f"{key}.".startswith(BELOW)}
+    given = flatten(to_plain_dict(cfg) if isinstance(cfg, DictConfig) else cfg)
+    return {key: normalize(value) for key, value in given.items() if not f"{key}.".startswith(BELOW)}
 
 
 def _unused(own: dict[str, Any]) -> Iterator[str]:
@@ -233,12 +233,12 @@ def _of_options(data: str, model: str, optimizer: str, strategies: tuple[str, ..
     # Composed by hand, which is fifty times faster than Hydra: these options have no defaults lists.
     chosen = {"data": data, "model": model, "optimizer": optimizer}
     nodes = {group: _option(group, name) for group, name in chosen.items()}
-    options = {group: option_of(group, name) for group, name in {**nodes, "trainer": "default"}.items()}
+    options = {group: read_option(group, name) for group, name in {**nodes, "trainer": "default"}.items()}
     if is_function(data):
         options["data"] |= {"name": data}
     options["model"] |= {"name": model}
     options["optimizer"] |= {"name": optimizer}
-    options["strategy"] = {key: value for name in strategies for key, value in option_of("strategy", name).items()}
+    options["strategy"] = {key: value for name in strategies for key, value in read_option("strategy", name).items()}
     try:
         found = _kept(OmegaConf.create({"outputs": "outputs", **{key: node for key, node in options.items() if node}}))
     except OmegaConfBaseException:  # a data set of another version has no values that the model takes over
@@ -248,7 +248,7 @@ def _of_options(data: str, model: str, optimizer: str, strategies: tuple[str, ..
     return found
 
 
-def option_of(group: str, name: str) -> dict[str, Any]:
+def read_option(group: str, name: str) -> dict[str, Any]:
     """The content of an option's file, unresolved; nothing for one that this version has not."""
     if group == "strategy" and plugged((name,)):
         return {name: knobs(name)}

@@ -7,24 +7,24 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["flat", "normal"]
+__all__ = ["flatten", "normalize"]
 
 
-def normal(value: Any) -> Any:
+def normalize(value: Any) -> Any:
     """``1``, ``1.0`` and ``'1'`` are one number, ``data``, ``./data/`` and its absolute path one place."""
     if isinstance(value, (list, tuple)):
-        return [normal(one) for one in value]
+        return [normalize(one) for one in value]
     if isinstance(value, str):
         number = _number(value)
-        return _place(value) if number is None else normal(number)
+        return _place(value) if number is None else normalize(number)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     """The values of nested dictionaries by dotted key; an empty dictionary is a value."""
     if not isinstance(node, dict) or not node:
         return {prefix: node}
-    joined = (flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in node.items())
+    joined = (flatten(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in node.items())
     return {key: value for part in joined for key, value in part.items()}
 
 

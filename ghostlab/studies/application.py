@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.runs.compose import PACKAGE
-from ghostlab.runs.hydra_node import refuse_hydra_settings
+from ghostlab.runs.config_checks import refuse_hydra_settings
 from ghostlab.strategies.registry import pass_to_subprocesses
 
 if TYPE_CHECKING:

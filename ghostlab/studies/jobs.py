@@ -16,9 +16,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ghostlab.errors import UsageError, nearest
 from ghostlab.runs.compose import compose
-from ghostlab.runs.hydra_node import refuse_unknown_beforehand
+from ghostlab.runs.config_checks import check_keys, refuse_unknown_beforehand
 from ghostlab.runs.identity import run_folder
-from ghostlab.runs.keys import check_keys
 from ghostlab.strategies.registry import STRATEGIES
 from ghostlab.studies.application import job_config
 

@@ -18,7 +18,7 @@ from ghostlab.quantities import duration
 from ghostlab.runs.messages import exit_code, one_line
 from ghostlab.runs.processes import refuse_several_processes
 from ghostlab.runs.run import Run
-from ghostlab.runs.settings import parse, typed
+from ghostlab.runs.settings import parse, parse_node
 from ghostlab.shell import command
 from ghostlab.studies.ablation import AblationConfig, plan_ablation
 from ghostlab.studies.application import Application, job_config
@@ -115,7 +115,7 @@ def _planned(
         del rest["experiment"]
     if "experiment" in rest:
         rest["ablation.design"] = ["ablation.design=null"]  # the experiment may bring one along, which no run has
-    return plan_ablation(rest, typed(AblationConfig, node, "ablation"), outputs, composer)
+    return plan_ablation(rest, parse_node(AblationConfig, node, "ablation"), outputs, composer)
 
 
 def _progress(jobs: Sequence[Job], todo: Sequence[Job], launcher: DictConfig) -> Progress:

@@ -17,9 +17,9 @@ from ghostlab.data.sources import Source
 from ghostlab.data.split import split_fraction
 from ghostlab.errors import GhostlabError, RunError, UsageError
 from ghostlab.runs.command import common_overrides, row_overrides
-from ghostlab.runs.identity import values
+from ghostlab.runs.identity import identity_values
 from ghostlab.runs.run import Run, find_run
-from ghostlab.runs.settings import Settings, typed
+from ghostlab.runs.settings import Settings, parse_node
 from ghostlab.shell import command
 from ghostlab.terminal import say
 
@@ -77,7 +77,7 @@ def _again(data: dict[str, Any]) -> Manifest | None:
     """Of a run of an earlier version, which did not write it down, where its data is still there."""
     known = {key: value for key, value in data.items() if key != "class_names"}
     try:
-        config = typed(DataConfig, OmegaConf.create({**known, "download": False, "decoded": None}), "data")
+        config = parse_node(DataConfig, OmegaConf.create({**known, "download": False, "decoded": None}), "data")
         by_index = dataset_entry(config.name).build is folder_sources and not (Path(str(config.root)) / "val").is_dir()
         return Manifest.of(*(_split_by_index(config) if by_index else build(config)))
     except (GhostlabError, OSError):
@@ -126,10 +126,10 @@ def refuse_other_images(settings: Settings, images: Manifest) -> None:
 
 def _last_one(settings: Settings) -> Run | None:
     """The newest of the runs beside this one that were given the same; None where there is none."""
-    ours, found = values(settings.config), []
+    ours, found = identity_values(settings.config), []
     for run in map(Run, settings.folder.parent.glob(f"seed{settings.seed}-*/")):
         try:
-            same = values(run.config()) == ours
+            same = identity_values(run.config()) == ours
         except (RunError, KeyError, TypeError, ValueError):  # a damaged one is no run of this configuration
             continue
         found += [run] if same else []

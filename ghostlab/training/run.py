@@ -19,7 +19,7 @@ from ghostlab.data import DataModule
 from ghostlab.data.manifest import Manifest, forget
 from ghostlab.errors import RunError, UsageError, lacks_memory
 from ghostlab.files import write_text
-from ghostlab.runs.identity import difference
+from ghostlab.runs.identity import config_difference
 from ghostlab.runs.processes import check_processes, is_first
 from ghostlab.runs.settings import Settings, parse
 from ghostlab.slurm import enduring
@@ -224,7 +224,7 @@ def _refuse_other_run(settings: Settings) -> None:
     if settings.force or not run.config_file.exists():
         return
     try:
-        differs = difference(settings.config, run.config())
+        differs = config_difference(settings.config, run.config())
     except (RunError, KeyError, TypeError, AttributeError) as error:
         cause = error if isinstance(error, RunError) else f"{run.config_file}: not the configuration of a run"
         raise RunError(f"{cause}; force=true trains it anew") from error

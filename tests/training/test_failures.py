@@ -17,7 +17,8 @@ import torch
 from pytest import param
 from pytorch_lightning import Callback
 
-from ghostlab.cli.guard import guarded, hydra_command
+from ghostlab.cli.guard import guarded
+from ghostlab.cli.train import hydra_command
 from ghostlab.errors import GhostlabError, RunError, UsageError
 from ghostlab.runs import compose, settings
 from ghostlab.runs.run import Run

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from ghostlab.runs.objective import tradeoff
+from ghostlab.runs.settings import tradeoff
 from ghostlab.statistics.paired import LEVEL, MANY_SEEDS, paired, resolution, spread
 from ghostlab.statistics.verdicts import corrected, missing_seeds
 from ghostlab.studies.scaling.budget import Candidate, SearchPlan
