@@ -24,8 +24,7 @@ from ghostlab.benchmarks.turns import WorkerProcess
 from ghostlab.errors import UsageError
 from ghostlab.files import write_text
 from ghostlab.quantities import ratio
-from ghostlab.runs.compose import compose
-from ghostlab.runs.plus import register_plugins
+from ghostlab.runs.compose import compose, register_plugins
 from ghostlab.runs.settings import parse
 from ghostlab.strategies.base import Strategy
 from ghostlab.strategies.registry import join

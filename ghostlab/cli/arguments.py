@@ -10,9 +10,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, QuotedString
 
 from ghostlab.errors import UsageError
-from ghostlab.runs.compose import CONF
+from ghostlab.runs.compose import CONF, register_plugins
 from ghostlab.runs.config_checks import refuse_hydra_key
-from ghostlab.runs.plus import register_plugins
 from ghostlab.studies.jobs import defer_knob
 
 __all__ = ["check_arguments"]
@@ -111,7 +110,8 @@ def _check_group(one: Override, values: Sequence[Any]) -> None:
     for value in values:
         if not isinstance(value, str | Glob) or not value:
             shown = "null" if value is None else value
-            raise UsageError(f"{key}={shown}: {key} must be one of {', '.join(_options(key)) or 'its files'}")
+            options = [file.stem for file in (CONF / key).glob("*.yaml")]
+            raise UsageError(f"{key}={shown}: {key} must be one of {', '.join(sorted(options)) or 'its files'}")
 
 
 def _refuse_twice(overrides: Sequence[Override]) -> None:
@@ -142,7 +142,3 @@ def _values(one: Override) -> Iterator[Any]:
 
 def _is_group(key: str) -> bool:
     return "/" in key or (CONF / key).is_dir()
-
-
-def _options(group: str) -> list[str]:
-    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))

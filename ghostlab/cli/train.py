@@ -15,14 +15,12 @@ from omegaconf import DictConfig
 from ghostlab.cli.arguments import check_arguments
 from ghostlab.cli.guard import FULL_ERROR, guarded
 from ghostlab.errors import UsageError
-from ghostlab.runs.compose import CONF, VERSION_BASE
+from ghostlab.runs.compose import CONF, VERSION_BASE, register
 from ghostlab.runs.config_checks import refuse_hydra_settings, refuse_sweep_settings, refuse_unknown_beforehand
 from ghostlab.runs.messages import exit_code, one_line
-from ghostlab.runs.plus import register
 from ghostlab.shell import command
 from ghostlab.slurm import enduring
-from ghostlab.studies.application import HydraTask, Task
-from ghostlab.studies.jobs import split_ablation
+from ghostlab.studies.jobs import HydraTask, Task, split_ablation
 
 if TYPE_CHECKING:
     from ghostlab.runs.settings import Settings

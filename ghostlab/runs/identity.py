@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -15,17 +17,18 @@ from omegaconf.errors import OmegaConfBaseException
 from ghostlab.files import folder_name
 from ghostlab.modules import imported, is_function, version_of
 from ghostlab.runs.compose import CONF
-from ghostlab.runs.normal import flatten, normalize
 from ghostlab.strategies.registry import canonical_name, knobs, plugged
 
 __all__ = [
     "SCHEMA",
     "config_difference",
     "config_hash",
+    "flatten",
     "identity",
     "identity_values",
     "images_digest",
     "named_overrides",
+    "normalize",
     "plugin_versions",
     "read_option",
     "run_folder",
@@ -208,18 +211,14 @@ def _kept(cfg: Config) -> dict[str, Any]:
 
 def _unused(own: dict[str, Any]) -> Iterator[str]:
     """Beginnings of keys that do nothing beside the others."""
-    if not _asks_default_teacher(own):
+    teacher = own.get("strategy.kd.teacher", "")
+    if None not in (teacher if isinstance(teacher, list) else [teacher]):
         yield "data.teacher"
     crop = own.get("data.crop")
     if crop != "resized":
         yield "data.crop_scale"
     if crop != "padded":
         yield "data.crop_padding"
-
-
-def _asks_default_teacher(own: dict[str, Any]) -> bool:
-    teacher = own.get("strategy.kd.teacher", "")
-    return None in (teacher if isinstance(teacher, list) else [teacher])
 
 
 def _defaults(cfg: Config) -> dict[str, Any]:
@@ -260,3 +259,36 @@ def _option(group: str, name: str) -> str:
     if is_function(name):
         return "custom"
     return name if group == "data" or (CONF / group / f"{name}.yaml").exists() else "timm"
+
+
+def normalize(value: Any) -> Any:
+    """``1``, ``1.0`` and ``'1'`` are one number, ``data``, ``./data/`` and its absolute path one place."""
+    if isinstance(value, (list, tuple)):
+        return [normalize(one) for one in value]
+    if isinstance(value, str):
+        number = _number(value)
+        return _place(value) if number is None else normalize(number)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    """The values of nested dictionaries by dotted key; an empty dictionary is a value."""
+    if not isinstance(node, dict) or not node:
+        return {prefix: node}
+    joined = (flatten(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in node.items())
+    return {key: value for part in joined for key, value in part.items()}
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _place(text: str) -> str:
+    if "/" not in text or "://" in text:
+        return text
+    path, here = Path(os.path.normpath(text)), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

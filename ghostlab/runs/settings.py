@@ -14,10 +14,10 @@ from ghostlab.data.config import DataConfig
 from ghostlab.errors import RunError, UsageError, unknown
 from ghostlab.modules import function, is_function
 from ghostlab.quantities import is_number
+from ghostlab.runs.compose import modules_of
 from ghostlab.runs.config_checks import check_keys, refuse_ineffective_keys
 from ghostlab.runs.identity import config_hash, images_digest, plugin_versions, run_folder, strategy_name, to_plain_dict
 from ghostlab.runs.optimizer import OptimizerConfig
-from ghostlab.runs.plus import modules_of
 from ghostlab.runs.run import Run
 from ghostlab.strategies.base import Strategy
 from ghostlab.strategies.checks import one_of, require, within

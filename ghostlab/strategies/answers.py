@@ -25,16 +25,7 @@ from ghostlab.errors import RunError, UsageError, keyed
 from ghostlab.files import folder_name
 from ghostlab.strategies.base import Drawn, Services, Step, Task
 
-__all__ = [
-    "CACHE_SEED",
-    "Answers",
-    "CachedAnswers",
-    "LiveAnswers",
-    "RunCache",
-    "ask_teacher",
-    "live_answers",
-    "student_preprocessing",
-]
+__all__ = ["CACHE_SEED", "Answers", "RunCache", "ask_teacher", "live_answers"]
 
 
 class Answers(Protocol):
@@ -188,16 +179,16 @@ class RunCache:
 
     def _say_why(self) -> None:
         """In what the newest cache beside this one differs, for a user who expected it to be used again."""
-        beside = [] if self.cache_folder else sorted(self.folder.parent.glob(f"*/{HEADER}"), key=_written)
+        beside = (
+            []
+            if self.cache_folder
+            else sorted(self.folder.parent.glob(f"*/{HEADER}"), key=lambda file: file.stat().st_mtime)
+        )
         with suppress(RunError):  # a damaged one is no reason not to build another
             if beside and (newest := AnswerCache.open(beside[-1].parent)):
                 self.services.say(
                     f"cache     not that in {newest.folder}: {describe_mismatch(newest, self.fingerprint)}"
                 )
-
-
-def _written(file: Path) -> float:
-    return file.stat().st_mtime
 
 
 def fill_cache(cache: AnswerCache, teacher: nn.Module, services: Services, stop: int) -> Iterator[int]:

@@ -188,17 +188,13 @@ def _place(name: str) -> tuple[float, str]:
     return BUILT_IN.index(AFTER[load(name).stage]) + 0.5, name
 
 
-def _slot(name: str) -> str | None:
-    entry = STRATEGIES[name]
-    return load(name).slot if entry.plugin else entry.slot
-
-
 def _refuse_exclusive(text: str, names: list[str]) -> None:
     if "baseline" in names and len(names) > 1:
         raise UsageError(f"strategy '{text}': 'baseline' means no strategy and stands alone")
     taken: dict[str, str] = {}
     for name in names:
-        slot = _slot(name)
+        entry = STRATEGIES[name]
+        slot = load(name).slot if entry.plugin else entry.slot
         if slot and slot in taken:
             raise UsageError(f"strategy '{text}': '{taken[slot]}' and '{name}' exclude each other, both are a {slot}")
         if slot:

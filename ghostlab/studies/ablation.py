@@ -154,8 +154,8 @@ def plan_ablation(
         cells = list(_cells(common, variants, knobs, given.get("seed", ["seed=0"]), composer))
         jobs |= {cell.job.folder: cell.job for cell in cells}
         tables.append(_table(common, rest, cells, wanted, outputs))
-    named = [*chain.from_iterable(knobs.values()), *_own_knobs(variants)]
-    refuse_unused(named, [job.overrides for job in jobs.values()])
+    own = [override for variant in variants for override in variant.overrides if is_knob(override)]
+    refuse_unused([*chain.from_iterable(knobs.values()), *own], [job.overrides for job in jobs.values()])
     return sorted(jobs.values(), key=lambda job: int(job.cfg.seed)), tables
 
 
@@ -205,7 +205,9 @@ def _table(
     rows = {name: _row(name, own, common, outputs) for name, own in grouped.items()}
     compared = [found for name, own in grouped.items() if (found := _comparison(name, own[0]))]
     _refuse_equal(rows.values())
-    _refuse_several_references(compared, rows)
+    for one in compared:
+        if one.reference not in rows:
+            raise UsageError(f"ablation.reference={one.reference}: the reference may not have several values")
     direct = [_direct(row, other, rows) for row, given in wanted.compare.items() for other in _listed(given)]
     return Table(_title(common, rest, cells[0].job.cfg), list(common), [*rows.values()], [*compared, *direct])
 
@@ -251,19 +253,9 @@ def _refuse_equal(rows: Iterable[Row]) -> None:
         seen[row.config_hash] = row.name
 
 
-def _refuse_several_references(comparisons: Iterable[Comparison], rows: Mapping[str, Row]) -> None:
-    for one in comparisons:
-        if one.reference not in rows:
-            raise UsageError(f"ablation.reference={one.reference}: the reference may not have several values")
-
-
 def _title(common: Sequence[str], rest: Choices, cfg: Any) -> str:
     """Data and model, and what else differs between the tables."""
     swept = [key for key, values in rest.items() if len(values) > 1 and key not in ("data", "model")]
     named = [shlex.join([override]) for override in common if override.partition("=")[0] in swept]
     width = f" {cfg.model.width}x" if cfg.model.get("width") not in (None, 1.0) else ""
     return "  ".join([cfg.data.name, f"{cfg.model.name}{width}", *named])
-
-
-def _own_knobs(variants: Iterable[Variant]) -> list[str]:
-    return [override for variant in variants for override in variant.overrides if is_knob(override)]

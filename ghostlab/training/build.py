@@ -71,7 +71,8 @@ def sync_batch_norms(model: nn.Module) -> nn.Module:
     By timm's converter, as torch's forgets the activation that timm's norms apply. Raises ``UsageError`` for a norm
     that does more than either knows.
     """
-    if unknown := sorted({type(m).__name__ for m in model.modules() if _is_unknown(m)}):
+    norms = [module for module in model.modules() if isinstance(module, CONVERTIBLE)]
+    if unknown := sorted({type(m).__name__ for m in norms if type(m) not in CONVERTIBLE}):
         raise UsageError(f"trainer.sync_batchnorm=true: {type(model).__name__} has norms of its own, {unknown[0]}")
     return convert_sync_batchnorm(model)
 
@@ -127,7 +128,3 @@ def _checkpoint_gradients(model: Any, name: str) -> None:
     if not hasattr(model, "set_grad_checkpointing"):
         raise UsageError(f"trainer.grad_checkpointing=true: model '{name}' has no gradient checkpointing")
     model.set_grad_checkpointing(True)
-
-
-def _is_unknown(module: nn.Module) -> bool:
-    return isinstance(module, CONVERTIBLE) and type(module) not in CONVERTIBLE

@@ -104,11 +104,8 @@ def reduce_figures(figures: Mapping[str, Any]) -> dict[str, Any]:
     """
     every = gather(dict(figures))
     names = dict.fromkeys(name for one in every for name in one)
-    return {name: _made_of([one[name] for one in every if name in one], name) for name in names}
-
-
-def _made_of(parts: Sequence[Any], name: str) -> Any:
-    return REDUCTIONS[LOSS_TERM if isinstance(parts[0], Mean) else name](parts)
+    parts = {name: [one[name] for one in every if name in one] for name in names}
+    return {name: REDUCTIONS[LOSS_TERM if isinstance(of[0], Mean) else name](of) for name, of in parts.items()}
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,6 @@ from ghostlab.training.classifier import Classifier
 from ghostlab.training.failures import log_failures
 from ghostlab.training.history import History
 from ghostlab.training.image_checks import LeakCheck, refuse_other_images, say_what_changed
-from ghostlab.training.images import RunImages
 from ghostlab.training.loggers import RunLogger, build_logger
 from ghostlab.training.model_checks import check_fit, check_narrow_maps
 from ghostlab.training.pretrained import load_pretrained
@@ -49,7 +48,7 @@ from ghostlab.training.results import (
     print_strategy,
     summarize_run,
 )
-from ghostlab.training.services import RunServices
+from ghostlab.training.services import RunImages, RunServices
 from ghostlab.training.trainer import build_trainer
 
 __all__ = ["open_services", "run", "train"]
@@ -84,7 +83,9 @@ def train(settings: Settings, as_teacher: bool = False) -> dict[str, Any]:
                 settings.run.refuse_busy()
             say_what_changed(settings)
         parts = _prepare(settings)
-        with _alone(settings, wait=as_teacher), enduring(), log_failures(settings.run):
+        # The first process of a run holds its lock.
+        alone = settings.run.alone(wait=as_teacher) if is_first() else nullcontext()
+        with alone, enduring(), log_failures(settings.run):
             # Another process may have finished it since.
             result = _finished(settings) or _train(settings, parts)
         if not as_teacher:
@@ -237,11 +238,6 @@ def _sweep(folder: Path) -> None:
     """Drop what Lightning kept of jobs on Slurm in earlier versions."""
     for file in folder.glob("hpc_ckpt_*.ckpt"):
         file.unlink()
-
-
-def _alone(settings: Settings, wait: bool) -> AbstractContextManager[None]:
-    """The first process of a run holds its lock."""
-    return settings.run.alone(wait) if is_first() else nullcontext()
 
 
 def _quieten() -> None:

@@ -25,7 +25,7 @@ from ghostlab.errors import UsageError
 from ghostlab.runs.compose import compose
 from ghostlab.runs.messages import exit_code, one_line
 from ghostlab.runs.settings import Settings, parse
-from ghostlab.studies.application import Application
+from ghostlab.studies.jobs import Application
 from tests.conftest import Command, as_in_a_new_process
 
 Mistake = (UsageError, HydraException, OmegaConfBaseException)

@@ -11,8 +11,7 @@ import yaml
 from pytest import param
 
 from ghostlab.runs import CONF, compose, config_hash
-from ghostlab.runs.identity import NOT_IDENTITY, SCHEMA
-from ghostlab.runs.normal import flatten, normalize
+from ghostlab.runs.identity import NOT_IDENTITY, SCHEMA, flatten, normalize
 
 DEFAULTS = Path(__file__).with_name("defaults.json")
 GROUPS = ("data", "model", "optimizer", "strategy", "trainer")

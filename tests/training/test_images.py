@@ -21,9 +21,9 @@ from ghostlab.runs.settings import parse
 from ghostlab.strategies.base import Step
 from ghostlab.strategies.kd import KnowledgeDistillation
 from ghostlab.testing.runs import SmallRuns
-from ghostlab.training.rehearsal import Rehearsal
 from ghostlab.training.run import open_services, run
 from ghostlab.training.teachers import NamedTeacher
+from ghostlab.training.trainer import Rehearsal
 
 QUICK = [
     "model=timm",

@@ -12,7 +12,6 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ghostlab.files import write_file, write_text
-from ghostlab.models.scaling import Factors
 from ghostlab.quantities import mean_and_sd, quantity
 from ghostlab.studies.scaling.budget import Candidate, SearchPlan, scale_base
 from ghostlab.studies.scaling.report import SearchRow, verdict
@@ -116,16 +115,14 @@ def describe_grid(plan: SearchPlan) -> list[str]:
     """Which points of the grid are no candidates of their own, and why."""
     lines = [f"{plan.merged} points of the grid round to the network of another."] if plan.merged else []
     lines += [
-        f"The same network as {one}: {'; '.join(map(_short, one.equal))}." for one in plan.candidates if one.equal
+        f"The same network as {one}: {'; '.join(f'depth {f.depth:g}x, width {f.width:g}x' for f in one.equal)}."
+        for one in plan.candidates
+        if one.equal
     ]
     if plan.left_out:
         named = "; ".join(f"{one} ({plan.deviation(one):+.1%})" for one in plan.left_out)
         lines.append(f"Too far from the budget: {named}.")
     return lines
-
-
-def _short(factors: Factors) -> str:
-    return f"depth {factors.depth:g}x, width {factors.width:g}x"
 
 
 def _content(
