@@ -154,17 +154,13 @@ class AnswerCache:
         file, size = self.folder / ANSWERS, epochs * self.header.images * self.header.entry.itemsize
         if (before := file.stat().st_size) < size:
             with writing(file), file.open("r+b") as opened:
-                _grow(opened.fileno(), before, size)
+                # With blocks behind every byte where the system can: a write to mapped memory that finds no room ends
+                # the process.
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(opened.fileno(), before, size - before)
+                else:
+                    os.truncate(opened.fileno(), size)
         return np.memmap(file, self.header.entry, "r+")
-
-
-def _grow(descriptor: int, before: int, size: int) -> None:
-    """Make a file longer, with blocks behind every byte where the system can: a write to mapped memory that finds no
-    room ends the process."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, before, size - before)
-    else:
-        os.truncate(descriptor, size)
 
 
 def as_tensors(entries: NDArray[Any]) -> dict[str, Tensor]:

@@ -11,12 +11,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.errors import GhostlabError
 from ghostlab.runs.compose import compose
-from ghostlab.runs.identity import identity_values, named_overrides, strategy_name
+from ghostlab.runs.identity import DEFAULT_OPTIMIZER, identity_values, named_overrides, strategy_name
 
 __all__ = ["OF_STRATEGIES", "common_overrides", "row_overrides"]
 
 PLAIN = re.compile(r"[A-Za-z_./][\w./+-]*")
-DEFAULT_OPTIMIZER = "adamw"
 OF_STRATEGIES = ("strategy.", "data.teacher.", "plugged.")
 """Beginnings of keys that only strategies have."""
 WORDS = ("null", "true", "false", "nan", "inf")

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ghostlab.errors import UsageError, unknown
 from ghostlab.runs.identity import read_option
+from ghostlab.strategies.checks import require
 
 __all__ = [
     "IneffectiveKey",
@@ -43,22 +44,13 @@ def check_keys(cfg: DictConfig) -> None:
         if key not in cfg:
             raise UsageError(f"{key} must be given, as in {key}=<value>")
     for key in GROUPS:
-        if not isinstance(cfg[key], DictConfig):
-            raise UsageError(f"{key}={_shown(cfg[key])}: must be chosen; see --help for the options")
-    if not isinstance(cfg.objective, DictConfig):
-        raise UsageError(f"objective={_shown(cfg.objective)}: it has keys, as in objective.metric=top1")
-    _check_outputs(cfg.outputs)
-
-
-def _check_outputs(outputs: object) -> None:
-    if isinstance(outputs, int | float) and not isinstance(outputs, bool):
-        raise UsageError(f"outputs={outputs}: is a number; for a folder of that name, outputs=./<name>")
-    if not isinstance(outputs, str) or not outputs.strip():
-        raise UsageError(f"outputs={_shown(outputs)}: must be a folder, as in outputs=outputs")
-
-
-def _shown(value: object) -> object:
-    return "null" if value is None else value
+        require(isinstance(cfg[key], DictConfig), key, cfg[key], "must be chosen; see --help for the options")
+    objective, outputs = cfg.objective, cfg.outputs
+    require(isinstance(objective, DictConfig), "objective", objective, "it has keys, as in objective.metric=top1")
+    number = isinstance(outputs, int | float) and not isinstance(outputs, bool)
+    require(not number, "outputs", outputs, "is a number; for a folder of that name, outputs=./<name>")
+    folder = isinstance(outputs, str) and outputs.strip()
+    require(folder, "outputs", outputs, "must be a folder, as in outputs=outputs")
 
 
 Config = Mapping[str, Any]
@@ -133,13 +125,14 @@ def _is_given(config: Config, group: str, *path: str) -> bool:
     return own is not None and own != default
 
 
-OURS = {
-    "hydra.run.dir": ".",
-    "hydra.sweep.dir": "${outputs}",
-    "hydra.sweep.subdir": ".",
-    "hydra.job.chdir": None,
-    "hydra.output_subdir": None,
+OURS: dict[str, tuple[object, ...]] = {
+    "hydra.run.dir": (".",),
+    "hydra.sweep.dir": ("${outputs}",),
+    "hydra.sweep.subdir": (".",),
+    "hydra.job.chdir": (None, False),
+    "hydra.output_subdir": (None,),
 }
+"""Hydra's settings with the values that they may have."""
 BEFOREHAND = re.compile(r"\$\{hydra:(job\.(num|id)|runtime\.output_dir)\}")
 FOLDER = "a run's folder is <outputs>/<data>/<model>/<strategy>/seed<seed>; use outputs=<folder>"
 WHY = {
@@ -152,7 +145,7 @@ def refuse_hydra_key(key: str, value: object, line: str) -> None:
     """Raise ``UsageError`` for an override ``line`` that sets what Hydra does not know or what has no effect here."""
     _require_known(key, line)
     for name, ours in OURS.items():
-        if key == name and value not in (ours, *_harmless(name)):
+        if key == name and value not in ours:
             raise UsageError(f"{line}: {WHY.get(name, FOLDER)}")
 
 
@@ -161,7 +154,7 @@ def refuse_hydra_settings(hydra: Any) -> None:
     written: Any = OmegaConf.to_container(hydra, resolve=False)
     for name, ours in OURS.items():
         value = reduce(getitem, name.split(".")[1:], written)
-        if value not in (ours, *_harmless(name)):
+        if value not in ours:
             raise UsageError(f"{name}={value}: {WHY.get(name, FOLDER)}")
 
 
@@ -180,10 +173,6 @@ def refuse_sweep_settings(hydra: Any) -> None:
             raise UsageError(f"hydra/{part}={chosen}: is of a sweep, python train.py -m ...")
     if params := hydra.sweeper.get("params"):
         raise UsageError(f"hydra.sweeper.params={params}: is of a sweep, python train.py -m ...")
-
-
-def _harmless(name: str) -> tuple[object, ...]:
-    return (False,) if name == "hydra.job.chdir" else ()
 
 
 def _require_known(key: str, line: str) -> None:

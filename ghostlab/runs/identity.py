@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -266,8 +267,10 @@ def normalize(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [normalize(one) for one in value]
     if isinstance(value, str):
-        number = _number(value)
-        return _place(value) if number is None else normalize(number)
+        with suppress(ValueError):
+            if math.isfinite(number := float(value)):
+                return normalize(number)
+        return _place(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -277,14 +280,6 @@ def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
         return {prefix: node}
     joined = (flatten(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in node.items())
     return {key: value for part in joined for key, value in part.items()}
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _place(text: str) -> str:

@@ -194,17 +194,13 @@ def _check_complete(cls: type[Strategy], node: DictConfig, name: str) -> None:
 def _check_given(cfg: DictConfig) -> None:
     for group in FACTORIES:
         if isinstance(node := cfg.get(group), DictConfig) and "factory" in node.keys():  # noqa: SIM118 (if missing, too)
-            _check_factory(node, group)
+            key = f"{group}.factory"
+            if OmegaConf.is_missing(node, "factory"):
+                raise UsageError(f"{key} must be given, as in {key}=my_project.{FACTORIES[group]}")
+            require(is_function(str(node.factory)), key, node.factory, "must be <module>:<function>")
     for key in sorted(OmegaConf.missing_keys(cfg)):
         raise UsageError(f"{key} must be given, as in {key}=<value>")
     check_keys(cfg)
-
-
-def _check_factory(node: DictConfig, group: str) -> None:
-    key = f"{group}.factory"
-    if OmegaConf.is_missing(node, "factory"):
-        raise UsageError(f"{key} must be given, as in {key}=my_project.{FACTORIES[group]}")
-    require(is_function(str(node.factory)), key, node.factory, "must be <module>:<function>")
 
 
 METRICS = ("top1", "tradeoff")

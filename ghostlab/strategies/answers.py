@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -28,7 +28,8 @@ from ghostlab.strategies.base import Drawn, Services, Step, Task
 __all__ = ["CACHE_SEED", "Answers", "RunCache", "ask_teacher", "live_answers"]
 
 
-class Answers(Protocol):
+@dataclass
+class Answers:
     """A teacher's answers to the images of a step."""
 
     introduction: str
@@ -37,44 +38,36 @@ class Answers(Protocol):
 
     def figures(self) -> dict[str, Any]:
         """What they add to ``result.json``."""
+        return {}
 
     def logits(self, step: Step) -> Tensor:
         """The answers (B, classes)."""
+        raise NotImplementedError
 
     def lookup(self, epoch: int, index: Tensor) -> dict[str, Tensor]:
         """As ``Strategy.lookup``."""
+        return {}
 
 
 @dataclass
-class LiveAnswers:
+class LiveAnswers(Answers):
     """Asks the teacher at every step."""
 
     teacher: nn.Module
-    introduction: str
-    top1: float
-
-    def figures(self) -> dict[str, Any]:
-        return {}
 
     def logits(self, step: Step) -> Tensor:
         return answers(self.teacher, step.images)
 
-    def lookup(self, epoch: int, index: Tensor) -> dict[str, Tensor]:
-        return {}
-
 
 @dataclass
-class CachedAnswers:
+class CachedAnswers(Answers):
     """Reads what the teacher answered when the cache was built; the teacher itself is not needed any more."""
 
     cache: AnswerCache
-    introduction: str
-    top1: float
-    seconds: float | None = None
+    seconds: float | None
     """What asking for the answers that the run uses took, whichever run did it; None: not known."""
 
     def figures(self) -> dict[str, Any]:
-        """As ``Answers.figures``."""
         return {"cache_seconds": self.seconds, "cache_folder": str(self.cache.folder)}
 
     def logits(self, step: Step) -> Tensor:
@@ -91,7 +84,7 @@ def live_answers(choice: TeacherChoice, task: Task, services: Services, compiled
     together = choice.together(teachers)
     if compiled:
         together.compile()
-    return LiveAnswers(together, introduction, top1)
+    return LiveAnswers(introduction, top1, together)
 
 
 def student_preprocessing(task: Task) -> Preprocessing:
@@ -156,7 +149,7 @@ class RunCache:
         self.services.images.replay(CACHE_SEED, cache.seeds)
         kept = f"top-{cache.header.k} in {self.folder}, {cache.size / 1e6:.1f} MB"
         told = f"{cache.header.teacher}; {kept}"
-        return CachedAnswers(cache, told, cache.header.top1, cache.seconds_of(self.task.epochs))
+        return CachedAnswers(told, cache.header.top1, cache, cache.seconds_of(self.task.epochs))
 
     def _build(self, cache: AnswerCache | None) -> AnswerCache:
         live = live_answers(self.choice, self.task, self.services, self.compiled)

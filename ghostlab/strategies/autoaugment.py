@@ -13,7 +13,7 @@ from timm.data.auto_augment import auto_augment_transform
 
 from ghostlab.strategies.base import Strategy, Task, Transform
 from ghostlab.strategies.checks import one_of, within
-from ghostlab.strategies.image_operations import keep_one_bit, operation_options
+from ghostlab.strategies.randaugment import keep_one_bit, operation_options
 
 __all__ = ["POLICIES", "AutoAugment", "auto_augment"]
 

@@ -69,7 +69,9 @@ class Sweep:
         for job in self.jobs:
             refuse_several_processes(parse(job.cfg).trainer)
         todo = [job for job in self.jobs if job.cfg.force or not Run(job.folder).result()]
-        self.progress = _progress(self.jobs, todo, config.hydra.launcher)
+        parallel = max(1, min(_at_once(config.hydra.launcher), len(todo)))
+        shared = frozenset.intersection(*(frozenset(job.overrides) for job in self.jobs))
+        self.progress = Progress([job.folder for job in self.jobs], [job.folder for job in todo], parallel, shared)
         if tables:
             outputs = Path(self.jobs[0].cfg.outputs)
             plan = Plan(config.ablation.design, self.application.task.command, outputs, tables)
@@ -120,12 +122,6 @@ def _planned(
     if "experiment" in rest:
         rest["ablation.design"] = ["ablation.design=null"]  # the experiment may bring one along, which no run has
     return plan_ablation(rest, parse_node(AblationConfig, node, "ablation"), outputs, composer)
-
-
-def _progress(jobs: Sequence[Job], todo: Sequence[Job], launcher: DictConfig) -> Progress:
-    at_once = max(1, min(_at_once(launcher), len(todo)))
-    shared = frozenset.intersection(*(frozenset(job.overrides) for job in jobs))
-    return Progress([job.folder for job in jobs], [job.folder for job in todo], at_once, shared)
 
 
 def _at_once(launcher: DictConfig) -> int:

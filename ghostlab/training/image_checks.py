@@ -104,9 +104,15 @@ def say_what_changed(settings: Settings) -> None:
         return
     changed = _told(last, settings)
     if last.result() is not None:
-        command = _command(settings.config, last)
+        config = settings.config
+        given = [
+            *common_overrides(config),
+            *row_overrides(config),
+            f"seed={config['seed']}",
+            f"model.pretrained={last}",
+        ]
         another = "this is another run, and another goes on from its weights"
-        say(f"images    {changed} since {last} was finished; {another}: {command}")
+        say(f"images    {changed} since {last} was finished; {another}: {command('train.py', *given)}")
     elif settings.resume != "never" and not settings.force and last.last.exists():
         raise UsageError(
             f"{settings.data.where}: {changed} since {last} began, which is not finished and cannot go on;"
@@ -134,11 +140,6 @@ def _last_one(settings: Settings) -> Run | None:
             continue
         found += [run] if same else []
     return max(found, key=lambda run: run.config_file.stat().st_mtime) if found else None
-
-
-def _command(config: dict[str, Any], run: Run) -> str:
-    given = [*common_overrides(config), *row_overrides(config), f"seed={config['seed']}", f"model.pretrained={run}"]
-    return command("train.py", *given)
 
 
 def _told(run: Run, settings: Settings) -> str:

@@ -73,7 +73,7 @@ def train(settings: Settings, as_teacher: bool = False) -> dict[str, Any]:
     """
     if not as_teacher:
         check_processes(settings.trainer)
-    _quieten()
+    _silence_lightning()
     result = _finished(settings)
     if result is None and as_teacher and not is_first():
         result = _awaited(settings)
@@ -97,7 +97,7 @@ def train(settings: Settings, as_teacher: bool = False) -> dict[str, Any]:
 
 def open_services(settings: Settings) -> tuple[Task, RunServices]:
     """What the strategies of a run may ask for, without the run: for commands that do a part of its work."""
-    _quieten()
+    _silence_lightning()
     history, checkpoints = History(settings.run.history_file), Checkpoints(settings.run)
     return _services(settings, build_trainer(settings, history, checkpoints))
 
@@ -168,7 +168,7 @@ def _train(settings: Settings, parts: _Parts) -> dict[str, Any]:
     refuse_other_images(settings, parts.images)
     if settings.force or settings.resume == "never":
         rank_zero_only(settings.run.clear)()
-    _sweep(settings.folder)
+    _drop_slurm_checkpoints(settings.folder)
     _write_config(settings, parts)
     _fit(settings, parts)
     return _finish(settings, parts)
@@ -234,13 +234,13 @@ def _refuse_other_run(settings: Settings) -> None:
 
 
 @rank_zero_only
-def _sweep(folder: Path) -> None:
+def _drop_slurm_checkpoints(folder: Path) -> None:
     """Drop what Lightning kept of jobs on Slurm in earlier versions."""
     for file in folder.glob("hpc_ckpt_*.ckpt"):
         file.unlink()
 
 
-def _quieten() -> None:
+def _silence_lightning() -> None:
     """Lightning's notices about hardware, loaders and loggers say nothing that a run's own lines do not."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     known = (

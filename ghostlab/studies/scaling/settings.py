@@ -20,7 +20,7 @@ from ghostlab.reparam import MultiBranchConv
 from ghostlab.runs import CONF, compose
 from ghostlab.runs.settings import Settings, parse
 from ghostlab.shell import command
-from ghostlab.strategies.checks import at_least_one, one_of, within
+from ghostlab.strategies.checks import at_least_one, one_of, require, within
 from ghostlab.studies.scaling.budget import Base, Candidate, Rules
 from ghostlab.studies.scaling.networks import Networks
 from ghostlab.training.build import build_data, build_model, build_task
@@ -138,14 +138,13 @@ def check_settings(settings: Settings) -> None:
         raise UsageError(
             "model.pretrained=true: there are no weights for scaled networks; all are trained from scratch"
         )
-    if settings.data.test_size is not None:
-        raise UsageError(
-            f"data.test_size={settings.data.test_size}: candidates are validated at their own size; must be null"
-        )
-    if settings.trainer.devices not in (1, "1") or settings.trainer.num_nodes != 1:
-        raise UsageError(f"trainer.devices={settings.trainer.devices}: a search trains on one device; must be 1")
-    if settings.force:
-        raise UsageError("force=true: would train every run again whenever the search goes on; delete its runs instead")
+    test_size, devices = settings.data.test_size, settings.trainer.devices
+    own_size = "candidates are validated at their own size; must be null"
+    require(test_size is None, "data.test_size", test_size, own_size)
+    single = devices in (1, "1") and settings.trainer.num_nodes == 1
+    require(single, "trainer.devices", devices, "a search trains on one device; must be 1")
+    again = "would train every run again whenever the search goes on; delete its runs instead"
+    require(not settings.force, "force", "true", again)
 
 
 def _check_scalable(build: Callable[[float, float], nn.Module], base: Base, name: str) -> None:
