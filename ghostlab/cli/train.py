@@ -91,16 +91,10 @@ def _as_given(task: Task) -> Task:
 
 @contextmanager
 def _environment(full_error: str | None) -> Iterator[None]:
-    before = os.environ.get(FULL_ERROR)
-    _set_full_error(full_error)
+    before = os.environ.pop(FULL_ERROR, None)
+    os.environ |= {} if full_error is None else {FULL_ERROR: full_error}
     try:
         yield
     finally:
-        _set_full_error(before)
-
-
-def _set_full_error(value: str | None) -> None:
-    if value is None:
         os.environ.pop(FULL_ERROR, None)
-    else:
-        os.environ[FULL_ERROR] = value
+        os.environ |= {} if before is None else {FULL_ERROR: before}

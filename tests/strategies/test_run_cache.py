@@ -62,7 +62,7 @@ def test_training_replays_the_seeds_of_the_cache(tmp_path: Path) -> None:
     found = services(tmp_path)
     prepare(found)
     [(seed, seeds)] = found.images.replayed
-    assert seed == ghostlab.strategies.answers.SEED
+    assert seed == ghostlab.strategies.answers.CACHE_SEED
     assert seeds(1, np.array([4, 2])).tolist() == [2004, 2002]
 
 

@@ -14,8 +14,17 @@ from ghostlab.errors import RunError
 from ghostlab.quantities import duration, quantity
 from ghostlab.studies.scaling.budget import SearchPlan, make_plan
 from ghostlab.studies.scaling.report import SearchRow, search_rows, verdict
-from ghostlab.studies.scaling.runs import Outcome, SearchJob, finished_jobs, search_jobs, seconds_left, train_jobs
-from ghostlab.studies.scaling.settings import Search, SearchConfig, open_search
+from ghostlab.studies.scaling.runs import (
+    Outcome,
+    Search,
+    SearchConfig,
+    SearchJob,
+    finished_jobs,
+    open_search,
+    search_jobs,
+    seconds_left,
+    train_jobs,
+)
 from ghostlab.studies.scaling.tables import (
     best_candidate,
     describe_grid,

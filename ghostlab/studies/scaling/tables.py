@@ -15,8 +15,7 @@ from ghostlab.files import write_file, write_text
 from ghostlab.quantities import mean_and_sd, quantity
 from ghostlab.studies.scaling.budget import Candidate, SearchPlan, scale_base
 from ghostlab.studies.scaling.report import SearchRow, verdict
-from ghostlab.studies.scaling.runs import Outcome
-from ghostlab.studies.scaling.settings import Search
+from ghostlab.studies.scaling.runs import Outcome, Search
 from ghostlab.tables import UNKNOWN, Column, Rendering, columns_of, csv_table, markdown_table
 
 __all__ = ["COLORS", "best_candidate", "describe_grid", "draw_search", "phi_commands", "search_columns", "write_tables"]

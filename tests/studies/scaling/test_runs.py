@@ -12,8 +12,16 @@ import pytest
 from ghostlab.errors import RunError
 from ghostlab.runs.settings import Settings
 from ghostlab.studies.scaling.budget import Rules, SearchPlan
-from ghostlab.studies.scaling.runs import SearchJob, finished_jobs, search_jobs, seconds_left, train_jobs
-from ghostlab.studies.scaling.settings import Search, SearchConfig, open_search
+from ghostlab.studies.scaling.runs import (
+    Search,
+    SearchConfig,
+    SearchJob,
+    finished_jobs,
+    open_search,
+    search_jobs,
+    seconds_left,
+    train_jobs,
+)
 from tests.studies.scaling.nets import candidate
 
 PLAN = SearchPlan(

@@ -14,8 +14,7 @@ from ghostlab.runs import compose
 from ghostlab.runs.settings import parse
 from ghostlab.studies.scaling.budget import Base, Candidate, Rules
 from ghostlab.studies.scaling.report import SearchRow, search_rows
-from ghostlab.studies.scaling.runs import Outcome, SearchJob
-from ghostlab.studies.scaling.settings import Search, SearchConfig
+from ghostlab.studies.scaling.runs import Outcome, Search, SearchConfig, SearchJob
 from ghostlab.studies.scaling.tables import describe_grid, draw_search, phi_commands, write_tables
 from tests.studies.scaling.nets import ALL, BASE, DEEP, PLAN, WIDE, candidate, macs, stacks
 
