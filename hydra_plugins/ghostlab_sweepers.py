@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hydra.experimental.callback import Callback
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-__all__ = ["StudySweeper", "SweepSweeper"]
+__all__ = ["StudySweeper", "SweepSweeper", "UseOwnSweepers"]
+
+REPLACED = {"BasicSweeper": "SweepSweeper", "OptunaSweeper": "StudySweeper"}
+"""Sweepers of Hydra's and the plug-in's that have one here in their place."""
 
 
 class SweepSweeper(Sweeper):
@@ -26,7 +30,7 @@ class SweepSweeper(Sweeper):
         self.context = (hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        from ghostlab.studies.application import Application
+        from ghostlab.studies.jobs import Application
         from ghostlab.studies.sweep import Sweep
 
         params = [f"{key}={value}" for key, value in self.params.items()]
@@ -45,9 +49,18 @@ class StudySweeper(Sweeper):
         self.context = (hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        from ghostlab.studies.application import Application
+        from ghostlab.studies.jobs import Application
         from ghostlab.studies.tuning.study import Study
 
         application = Application(*self.context)
         with application.errors_kept():
             Study(application, self.options).run(arguments)
+
+
+class UseOwnSweepers(Callback):
+    """Hydra callback: puts this project's sweeper in the place of the one that was chosen, with its options."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        name = str(config.hydra.sweeper.get("_target_")).rpartition(".")[2]
+        if name in REPLACED:
+            config.hydra.sweeper._target_ = f"hydra_plugins.ghostlab_sweepers.{REPLACED[name]}"

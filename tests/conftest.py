@@ -20,6 +20,7 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 
+from ghostlab.strategies.registry import INHERITED
 from tests.slow import keep_fast
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +40,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     """What is imported by now stays: a collection of garbage, one in every run, need not look at it again."""
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _no_plugins_of_other_tests() -> Iterator[None]:
+    yield
+    os.environ.pop(INHERITED, None)
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

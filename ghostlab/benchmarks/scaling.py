@@ -21,7 +21,7 @@ from ghostlab.models.options import given
 from ghostlab.models.scaling import ALPHA, BETA, GAMMA, Factors, compound, official, round_resolution
 from ghostlab.models.stages import NetworkStage, stages
 from ghostlab.runs import compose
-from ghostlab.runs.identity import named_overrides, plain
+from ghostlab.runs.identity import named_overrides, to_plain_dict
 from ghostlab.shell import command
 from ghostlab.tables import Column, terminal_table
 
@@ -77,7 +77,7 @@ def scale_model(cfg: DictConfig, factors: Factors = UNSCALED, multiple: int = 1)
 
     Raises ``UsageError`` for an unknown model and for one that cannot be scaled.
     """
-    node = {**given(plain(cfg.model)), "pretrained": False}
+    node = {**given(to_plain_dict(cfg.model)), "pretrained": False}
     width, depth = (_as_printed(node.pop(key, 1.0) * getattr(factors, key)) for key in ("width", "depth"))
     train = round_resolution(cfg.data.image_size, factors.resolution, multiple)
     test = round_resolution(cfg.data.test_size or cfg.data.image_size, factors.resolution, multiple)
@@ -133,6 +133,6 @@ def _command(cfg: DictConfig, chosen: Sequence[str], after: Scaled) -> str:
     if after.test != after.train:
         values["data.test_size"] = after.test
     kept = [text for text in chosen if text.partition("=")[0] not in values]
-    root = ["data.root=<folder>"] if plain(cfg.data)["root"] == "???" else []
+    root = ["data.root=<folder>"] if to_plain_dict(cfg.data)["root"] == "???" else []
     factors = [f"{key}={value:.10g}" for key, value in values.items() if value != 1]
     return " ".join([command("train.py", *kept), *root, *factors])

@@ -19,7 +19,7 @@ from ghostlab.benchmarks.turns import WorkerProcess
 from ghostlab.errors import UsageError
 from ghostlab.files import write_text
 from ghostlab.quantities import ratio
-from ghostlab.runs.plus import register_plugins
+from ghostlab.runs.compose import register_plugins
 from ghostlab.strategies.registry import join
 from ghostlab.tables import Column, terminal_table
 from ghostlab.terminal import say, tracked

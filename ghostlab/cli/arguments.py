@@ -10,12 +10,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, QuotedString
 
 from ghostlab.errors import UsageError
-from ghostlab.runs.compose import CONF
-from ghostlab.runs.hydra_node import refuse_hydra_key
-from ghostlab.runs.plus import register_plugins
-from ghostlab.studies.jobs import late
+from ghostlab.runs.compose import CONF, register_plugins
+from ghostlab.runs.config_checks import refuse_hydra_key
+from ghostlab.studies.jobs import defer_knob
 
-__all__ = ["checked"]
+__all__ = ["check_arguments"]
 
 MODES: tuple[tuple[str, ...], ...] = (("--run", "-r"), ("--multirun", "-m"), ("--shell-completion", "-sc"))
 SWITCHES: tuple[tuple[str, ...], ...] = (("--help", "-h"), ("--hydra-help",), ("--version",), ("--resolve",))
@@ -31,7 +30,7 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; --hydra-help lists all flags")
 
 
-def checked(arguments: Sequence[str]) -> list[str]:
+def check_arguments(arguments: Sequence[str]) -> list[str]:
     """The arguments for Hydra, overrides first; raises ``UsageError`` for contradictions and what changes nothing."""
     given = _parser().parse_intermixed_args(arguments)
     flags = list(arguments)
@@ -46,7 +45,7 @@ def checked(arguments: Sequence[str]) -> list[str]:
         _check(one)
     _refuse_twice(overrides)
     sweeps = _is_sweep(given, overrides)
-    return [*(late(argument) if sweeps else argument for argument in given.overrides), *flags]
+    return [*(defer_knob(argument) if sweeps else argument for argument in given.overrides), *flags]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,7 +110,8 @@ def _check_group(one: Override, values: Sequence[Any]) -> None:
     for value in values:
         if not isinstance(value, str | Glob) or not value:
             shown = "null" if value is None else value
-            raise UsageError(f"{key}={shown}: {key} must be one of {', '.join(_options(key)) or 'its files'}")
+            options = [file.stem for file in (CONF / key).glob("*.yaml")]
+            raise UsageError(f"{key}={shown}: {key} must be one of {', '.join(sorted(options)) or 'its files'}")
 
 
 def _refuse_twice(overrides: Sequence[Override]) -> None:
@@ -142,7 +142,3 @@ def _values(one: Override) -> Iterator[Any]:
 
 def _is_group(key: str) -> bool:
     return "/" in key or (CONF / key).is_dir()
-
-
-def _options(group: str) -> list[str]:
-    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))

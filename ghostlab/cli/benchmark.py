@@ -9,7 +9,9 @@ from ghostlab.cli.guard import Command, subcommand
 from ghostlab.errors import UsageError
 
 
-def repeated(command: Callable[[argparse.ArgumentParser], Command]) -> Callable[[argparse.ArgumentParser], Command]:
+def check_repeats(
+    command: Callable[[argparse.ArgumentParser], Command],
+) -> Callable[[argparse.ArgumentParser], Command]:
     """The command, which refuses ``--repeats`` below 1."""
 
     def checked(parser: argparse.ArgumentParser) -> Command:
@@ -133,7 +135,7 @@ def thread_count(given: str) -> int:
     return int(given)
 
 
-COMMANDS = {command.__name__: repeated(command) for command in (strategies, throughput, reparam, distill, latency)}
+COMMANDS = {command.__name__: check_repeats(command) for command in (strategies, throughput, reparam, distill, latency)}
 
 
 def main(arguments: list[str], prog: str = "tools/benchmark.py") -> int:

@@ -31,22 +31,22 @@ def run(given: argparse.Namespace) -> None:
         print(reason, file=sys.stderr)
     out = given.out or (given.source if given.source.is_dir() else given.source.parent) / "export"
     require_writable(out)
-    done = exported(jobs, given, out)
+    done = export_all(jobs, given, out)
     if failed := [str(job) for job in (*jobs, *reasons) if job not in done]:
         raise RunError(f"not exported: {', '.join(failed)}")
 
 
-def exported(jobs: Sequence[ExportJob], given: argparse.Namespace, out: Path) -> list[ExportJob]:
+def export_all(jobs: Sequence[ExportJob], given: argparse.Namespace, out: Path) -> list[ExportJob]:
     """Write the files, and say of each what it is or why it is not there; those that are."""
     from ghostlab.deploy.export.export import Int8
     from ghostlab.deploy.network import open_network
 
     how = Int8(given.calibration, "auto" if given.keep_float == ["auto"] else given.keep_float, given.max_drop)
     network = open_network(given.source)
-    reference, done = referred(network), []
+    reference, done = make_reference(network), []
     for job in jobs:
         try:
-            print(written(job, network, reference, out, how, given.size == "dynamic"), flush=True)
+            print(export_one(job, network, reference, out, how, given.size == "dynamic"), flush=True)
             done.append(job)
         except GhostlabError as error:
             print(f"{job}: {error}", file=sys.stderr)
@@ -57,7 +57,7 @@ def exported(jobs: Sequence[ExportJob], given: argparse.Namespace, out: Path) ->
     return done
 
 
-def written(job: ExportJob, network: Network, reference: Reference, out: Path, how: Int8, dynamic: bool) -> str:
+def export_one(job: ExportJob, network: Network, reference: Reference, out: Path, how: Int8, dynamic: bool) -> str:
     """Write one file, and what is said about it."""
     from ghostlab.deploy.export.export import export, export_int8
     from ghostlab.deploy.export.formats import FORMATS
@@ -69,7 +69,7 @@ def written(job: ExportJob, network: Network, reference: Reference, out: Path, h
     return told(export(form, network, reference, out, dynamic))
 
 
-def referred(network: Network) -> Reference:
+def make_reference(network: Network) -> Reference:
     """What PyTorch answers, and a line about it."""
     from ghostlab.deploy.export.check import Reference, validation_data
 

@@ -19,7 +19,7 @@ from ghostlab.models import Counts, count, create_model, load_weights
 from ghostlab.quantities import quantity
 from ghostlab.runs.run import find_run, open_run
 from ghostlab.terminal import say
-from ghostlab.training.scores import evaluate
+from ghostlab.training.metrics import evaluate
 
 
 class Opened(NamedTuple):
@@ -42,10 +42,10 @@ def run(source: Path, out: Path | None, foreign: dict[str, Any] | None) -> None:
     size = preprocessing["input_size"][-1]
     fused, report = folded(model, torch.zeros(2, 3, size, size))
     say(str(report or "nothing to fold, as there are no branches and no batch norms: written as it was built"))
-    accuracy = measured(model, fused, data)
+    accuracy = measure_accuracy(model, fused, data)
     counts = count(model, size), count(fused, size)
     weights = write_fused(folder, fused, report, counts, config, preprocessing, accuracy)
-    say(f"{change(*counts)} at {size} px   {weights} ({weights.stat().st_size / 1e6:.1f} MB), fused.json")
+    say(f"{format_change(*counts)} at {size} px   {weights} ({weights.stat().st_size / 1e6:.1f} MB), fused.json")
 
 
 def open_own(source: Path) -> Opened:
@@ -64,7 +64,7 @@ def open_foreign(source: Path, options: dict[str, Any]) -> Opened:
     return Opened(model, {"model": built, "data": {"num_classes": options["num_classes"]}}, None, preprocessing)
 
 
-def measured(model: nn.Module, fused: nn.Module, data: DataModule | None) -> Accuracy | None:
+def measure_accuracy(model: nn.Module, fused: nn.Module, data: DataModule | None) -> Accuracy | None:
     """Top-1 of both networks on the validation set; None, with the reason said, where the data is not there."""
     if data is None:
         say("top-1 not measured: the checkpoint does not say on which data")
@@ -79,7 +79,7 @@ def measured(model: nn.Module, fused: nn.Module, data: DataModule | None) -> Acc
     return Accuracy(before, after, data.val_size)
 
 
-def change(before: Counts, after: Counts) -> str:
+def format_change(before: Counts, after: Counts) -> str:
     """``8.13 M -> 6.15 M params, 404 M -> 167 M MACs``."""
     params = f"{quantity(before.params)} -> {quantity(after.params)} params"
     return f"{params}, {quantity(before.macs)} -> {quantity(after.macs)} MACs"

@@ -1,17 +1,22 @@
-"""``ghostlab <command>``: what there is, and the room of each."""
+"""``ghostlab <command>``: what there is, the room of each, and the shell's completion of them.
+
+Hydra itself completes what trains; commands and joined strategies are completed here.
+"""
 
 from __future__ import annotations
 
 import importlib
+import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ghostlab import __version__
-from ghostlab.cli.completion import FLAGS, complete
-from ghostlab.errors import unknown
+from ghostlab.errors import UsageError, unknown
+from ghostlab.strategies.registry import RECIPES, STRATEGIES, join
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "FLAGS", "complete", "main"]
 
 
 class Subcommand(NamedTuple):
@@ -65,3 +70,57 @@ def contents() -> str:
     """The table of contents."""
     entries = (f"  {name:<14} {one.what}\n{'':<19}ghostlab {name} {one.example}" for name, one in COMMANDS.items())
     return "\n".join(["ghostlab <command> ...   (each has a --help of its own)", "", *map(str.rstrip, entries)])
+
+
+FLAGS = ("-sc", "--shell-completion")
+TRAINS = ("train", "sweep")
+JOINED = re.compile(r"(strategy=(?:[\w+]*,)*)((?:\w+\+)+)(\w*)")
+"""The key with other values of a sweep, the strategies that are joined already, and the beginning of one more."""
+
+
+def complete(arguments: Sequence[str], commands: Iterable[str]) -> int:
+    """Do what ``ghostlab -sc install=bash`` asks for, or the shell's ``-sc query=bash`` about the environment's
+    ``COMP_LINE``, which is what is typed so far; the exit code."""
+    query, _, shell = arguments[-1].partition("=")
+    if query != "query":
+        return _hydra(arguments)
+    words = os.environ.get("COMP_LINE", "").split(" ")
+    if len(words) < 3:
+        found = [name for name in commands if name.startswith(words[-1])]
+    elif words[1] in TRAINS:
+        found = [*_one_more(words[-1])]
+        if not found:
+            os.environ["COMP_LINE"] = " ".join([words[0], *map(_first, words[2:-1]), words[-1]])
+            return _hydra(arguments)
+    else:
+        return 0
+    print(("\n" if shell == "fish" else " ").join(found))
+    return 0
+
+
+def _first(word: str) -> str:
+    """The first of several values, for Hydra composes one run to find out which keys there are."""
+    return word if set(word) & set("[{(") else word.partition(",")[0]
+
+
+def _hydra(arguments: Sequence[str]) -> int:
+    from ghostlab.cli.train import main
+
+    return main([*arguments], prog="ghostlab")
+
+
+def _one_more(word: str) -> Iterator[str]:
+    """A strategy that can be joined to those of ``word``, each with what stands before it."""
+    if not (found := JOINED.fullmatch(word)):
+        return
+    before, joined, begun = found.groups()
+    for name in (*STRATEGIES, *RECIPES):
+        if name.startswith(begun) and _joins(f"{joined}{name}"):
+            yield f"{before}{joined}{name}"
+
+
+def _joins(text: str) -> bool:
+    try:
+        return bool(join(text))
+    except UsageError:
+        return False

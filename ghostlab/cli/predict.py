@@ -33,7 +33,7 @@ def run(source: str, given: list[str], top: int, out: Path | None) -> None:
     classifier = open_classifier(source)
     answers = classifier.predict(images, top)
     predictions = [*(tracked(answers, "images", len(images)) if len(images) >= MANY else answers), *empty]
-    show(predictions)
+    print_predictions(predictions)
     if out:
         write_json(out, classifier, predictions)
     unreadable = [one for one in predictions if one.error]
@@ -47,17 +47,17 @@ def run(source: str, given: list[str], top: int, out: Path | None) -> None:
         raise RunError(f"{len(unreadable):,} of {len(predictions):,} images{folders} could not be read")
 
 
-def show(predictions: Sequence[Prediction]) -> None:
+def print_predictions(predictions: Sequence[Prediction]) -> None:
     """A table on a terminal, else a line for each image: its file, then classes and probabilities, between tabs."""
     readable = [one for one in predictions if one.top]
     if sys.stdout.isatty():
-        table(readable)
+        print_table(readable)
         return
     for one in readable:
         print(shown(one.image), *(f"{name}\t{share:.4f}" for name, share in one.top), sep="\t")
 
 
-def table(predictions: Sequence[Prediction]) -> None:
+def print_table(predictions: Sequence[Prediction]) -> None:
     """A row for each class of each image."""
     from rich.console import Console
     from rich.table import Table

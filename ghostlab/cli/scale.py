@@ -54,10 +54,9 @@ def search(parser: argparse.ArgumentParser) -> Command:
     parser.add_argument("overrides", nargs="*", help="of the base and of every run, as for train.py: data=eurosat ...")
 
     def run(given: argparse.Namespace) -> None:
-        from ghostlab.studies.scaling.budget import Rules
-        from ghostlab.studies.scaling.candidates import parse_budget
+        from ghostlab.studies.scaling.budget import Rules, parse_budget
+        from ghostlab.studies.scaling.runs import SearchConfig
         from ghostlab.studies.scaling.search import search
-        from ghostlab.studies.scaling.settings import SearchConfig
 
         rules = Rules(parse_budget(given.budget), given.solve, given.step, given.multiple, given.tolerance)
         wanted = SearchConfig(given.family, rules, given.seeds, given.exponent, tuple(given.overrides))

@@ -15,11 +15,10 @@ from ghostlab.distill.cache import HEADER, as_tensors
 from ghostlab.errors import RunError, UsageError
 from ghostlab.runs import compose
 from ghostlab.runs.settings import parse
-from ghostlab.strategies.answers import live_answers
+from ghostlab.strategies.answers import CACHE_SEED, ask_teacher, live_answers
 from ghostlab.strategies.base import Drawn, Task
 from ghostlab.strategies.checks import at_least_one, within
 from ghostlab.strategies.kd import KnowledgeDistillation
-from ghostlab.strategies.run_cache import SEED, ask
 from ghostlab.terminal import say
 from ghostlab.training.run import open_services
 from ghostlab.training.services import RunServices
@@ -29,7 +28,7 @@ CACHES = Path("outputs/teachers/caches")
 
 def build(overrides: list[str]) -> None:
     """Build the cache that ``train.py`` with these arguments would build before its first epoch."""
-    kd, task, services = prepared(overrides)
+    kd, task, services = prepare(overrides)
     found = kd.run_cache(task, services).complete()
     say(f"{found.introduction}; {found.cache.epochs} epochs of {found.cache.header.images:,} images")
 
@@ -38,7 +37,7 @@ def check(overrides: list[str], samples: int, tolerance: float) -> None:
     """Ask the teacher again about random images of the cache of a run; ``RunError`` when it answers otherwise."""
     at_least_one("--samples", samples)
     within("--tolerance", tolerance, "[0, 1]")
-    kd, task, services = prepared(overrides)
+    kd, task, services = prepare(overrides)
     place = kd.run_cache(task, services)
     cache = place.find()
     if cache is None or not cache.epochs:
@@ -48,8 +47,8 @@ def check(overrides: list[str], samples: int, tolerance: float) -> None:
     while checked < samples:
         start = int(draws.integers(cache.epochs * cache.header.images))
         epoch_end = (start // cache.header.images + 1) * cache.header.images
-        drawn = next(services.images.draw(SEED, start, epoch_end))
-        largest = max(largest, difference(cache, drawn, ask(cache.header, teacher, drawn, services)))
+        drawn = next(services.images.draw(CACHE_SEED, start, epoch_end))
+        largest = max(largest, largest_difference(cache, drawn, ask_teacher(cache.header, teacher, drawn, services)))
         checked += len(drawn.index)
     line = f"{checked:,} answers asked again, {cache.done:,} kept: largest difference of a probability {largest:.1e}"
     if largest > tolerance:
@@ -57,7 +56,7 @@ def check(overrides: list[str], samples: int, tolerance: float) -> None:
     say(line)
 
 
-def difference(cache: AnswerCache, drawn: Drawn, entries: NDArray[Any]) -> float:
+def largest_difference(cache: AnswerCache, drawn: Drawn, entries: NDArray[Any]) -> float:
     """How much new entries (B,) of drawn images differ in a probability from those kept, at most."""
     kept = cache.read(drawn.epoch, drawn.index)
     if not np.array_equal(entries["seed"], kept["seed"]):
@@ -66,7 +65,7 @@ def difference(cache: AnswerCache, drawn: Drawn, entries: NDArray[Any]) -> float
     return (first - second).abs().max().item()
 
 
-def show(folders: list[Path]) -> None:
+def print_caches(folders: list[Path]) -> None:
     """Print a line for each cache below the folders; ``UsageError`` where there is none."""
     files = sorted(file for folder in folders for file in folder.rglob(HEADER))
     if not files:
@@ -80,7 +79,7 @@ def show(folders: list[Path]) -> None:
         say(f"{file.parent}   top-{header.k}, {amount}, {cache.size / 1e6:.1f} MB; {drawn_by}; {header.teacher}")
 
 
-def prepared(overrides: list[str]) -> tuple[KnowledgeDistillation, Task, RunServices]:
+def prepare(overrides: list[str]) -> tuple[KnowledgeDistillation, Task, RunServices]:
     """The distillation of a run, and what it may ask for."""
     settings = parse(compose([*overrides, "strategy.kd.cache=true"]))
     kd = next(strategy for strategy in settings.strategies if isinstance(strategy, KnowledgeDistillation))
@@ -98,6 +97,6 @@ def main(arguments: list[str], prog: str = "distill_cache.py") -> int:
     commands = {
         "build": lambda: build(given.arguments),
         "check": lambda: check(given.arguments, given.samples, given.tolerance),
-        "list": lambda: show([Path(folder) for folder in given.arguments] or [CACHES]),
+        "list": lambda: print_caches([Path(folder) for folder in given.arguments] or [CACHES]),
     }
     return guarded(commands[given.what])

@@ -12,7 +12,7 @@ from ghostlab.data.changes import changes, class_changes
 from ghostlab.data.manifest import Manifest
 from ghostlab.errors import RunError, UsageError
 from ghostlab.runs.run import Run
-from ghostlab.runs.settings import typed
+from ghostlab.runs.settings import parse_node
 from ghostlab.terminal import say
 
 __all__ = ["RunData", "data_module"]
@@ -32,7 +32,7 @@ class RunData(DataModule):
         known = {key: value for key, value in node.items() if key != "class_names"}
         changed = {"num_classes": None} if node.get("class_names") else {}  # told by their names
         config = OmegaConf.create({**known, **changed, "download": False, "decoded": None})
-        super().__init__(typed(DataConfig, config, "data"), seed=0)
+        super().__init__(parse_node(DataConfig, config, "data"), seed=0)
         self._run, self._trained_on = run, node.get("class_names")
 
     def setup(self, stage: str | None = None) -> None:

@@ -1,4 +1,7 @@
-"""A file of a teacher's answers: one entry for every image in every epoch, with the seed that draws the image again."""
+"""A file of a teacher's answers: one entry for every image in every epoch, with the seed that draws the image again.
+
+Of each answer the K most probable classes are kept, 4 bytes a class.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ghostlab.distill.topk import expand
 from ghostlab.errors import RunError, UsageError
 from ghostlab.files import write_text, writing
 
-__all__ = ["AnswerCache", "Header", "as_tensors", "difference", "misfit", "refuse_other"]
+__all__ = [
+    "MAX_CLASSES",
+    "AnswerCache",
+    "Header",
+    "as_tensors",
+    "compress_logits",
+    "describe_mismatch",
+    "expand_logits",
+    "fingerprint_difference",
+    "refuse_mismatch",
+]
 
 HEADER, ANSWERS, DONE, SECONDS = "cache.json", "answers.bin", "done.txt", "seconds.txt"
 
@@ -135,24 +147,20 @@ class AnswerCache:
 
     def logits(self, found: Mapping[str, Tensor]) -> Tensor:
         """What ``lookup`` found as logits (n, classes), on the device where it is."""
-        return expand(found["classes"], found["probabilities"], self.header.classes)
+        return expand_logits(found["classes"], found["probabilities"], self.header.classes)
 
     def _grown(self, epochs: int) -> np.memmap[Any, Any]:
         """The file for writing, grown to ``epochs`` where it is shorter; ``WriteError`` where there is no room."""
         file, size = self.folder / ANSWERS, epochs * self.header.images * self.header.entry.itemsize
         if (before := file.stat().st_size) < size:
             with writing(file), file.open("r+b") as opened:
-                _grow(opened.fileno(), before, size)
+                # With blocks behind every byte where the system can: a write to mapped memory that finds no room ends
+                # the process.
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(opened.fileno(), before, size - before)
+                else:
+                    os.truncate(opened.fileno(), size)
         return np.memmap(file, self.header.entry, "r+")
-
-
-def _grow(descriptor: int, before: int, size: int) -> None:
-    """Make a file longer, with blocks behind every byte where the system can: a write to mapped memory that finds no
-    room ends the process."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, before, size - before)
-    else:
-        os.truncate(descriptor, size)
 
 
 def as_tensors(entries: NDArray[Any]) -> dict[str, Tensor]:
@@ -161,29 +169,55 @@ def as_tensors(entries: NDArray[Any]) -> dict[str, Tensor]:
     return {"classes": classes, "probabilities": torch.from_numpy(entries["probabilities"].copy())}
 
 
-def difference(ours: Any, theirs: Any, key: str = "") -> str | None:
+def fingerprint_difference(ours: Any, theirs: Any, key: str = "") -> str | None:
     """The first key, with both values, in which two fingerprints differ."""
     if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
         ours, theirs = (dict(zip(map(str, range(len(each))), each, strict=True)) for each in (ours, theirs))
     if isinstance(ours, dict) and isinstance(theirs, dict):
         joined = ((f"{key}.{name}" if key else name, name) for name in sorted({*ours, *theirs}))
-        found = (difference(ours.get(name), theirs.get(name), path) for path, name in joined)
+        found = (fingerprint_difference(ours.get(name), theirs.get(name), path) for path, name in joined)
         return next((text for text in found if text), None)
     return None if ours == theirs else f"{key} is {_short(theirs)} there, {_short(ours)} here"
 
 
-def misfit(cache: AnswerCache, fingerprint: dict[str, Any]) -> str | None:
+def describe_mismatch(cache: AnswerCache, fingerprint: dict[str, Any]) -> str | None:
     """What a cache was built with and a run has not, None when the cache is the run's."""
     # JSON knows no tuples and no integers as keys.
-    return difference(json.loads(json.dumps(fingerprint)), cache.header.fingerprint)
+    return fingerprint_difference(json.loads(json.dumps(fingerprint)), cache.header.fingerprint)
 
 
-def refuse_other(cache: AnswerCache, fingerprint: dict[str, Any]) -> None:
+def refuse_mismatch(cache: AnswerCache, fingerprint: dict[str, Any]) -> None:
     """``UsageError`` naming what a cache was built with and a run has not."""
-    if text := misfit(cache, fingerprint):
+    if text := describe_mismatch(cache, fingerprint):
         raise UsageError(f"cache_folder={cache.folder}: built for another run: {text}")
 
 
 def _short(value: Any) -> str:
     text = "absent" if value is None else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+MAX_CLASSES = 2**16
+"""More classes than this have no 2-byte index."""
+FLOOR = 2.0**-25
+"""What a class that got no mass is given: half of the smallest probability that float16 holds."""
+
+
+def compress_logits(logits: Tensor, k: int) -> tuple[NDArray[np.uint16], NDArray[np.float16]]:
+    """The ``k`` most probable classes of logits (B, classes) and their probabilities, both (B, k), on the CPU."""
+    top = logits.float().softmax(1).topk(k, dim=1)
+    classes, probabilities = top.indices.cpu().numpy(), top.values.cpu().numpy()
+    return classes.astype(np.uint16), probabilities.astype(np.float16)
+
+
+def expand_logits(classes: Tensor, probabilities: Tensor, num_classes: int) -> Tensor:
+    """Logits (B, ``num_classes``), float32: logarithms of the stored probabilities (B, k) of ``classes`` (B, k).
+
+    What they leave of 1 is shared out evenly among the other classes, as in Shen and Xing, "A Fast Knowledge
+    Distillation Framework", https://arxiv.org/abs/2112.01528, section 3.2.
+    """
+    stored = probabilities.float()
+    others = max(num_classes - stored.shape[1], 1)
+    rest = (1 - stored.sum(1, keepdim=True)).clamp(min=0) / others
+    full = rest.expand(-1, num_classes).scatter(1, classes.long(), stored)
+    return full.clamp(min=FLOOR).log()

@@ -23,8 +23,8 @@ from ghostlab.publish.target import TimmNetwork, largest_difference, open_saved,
 from ghostlab.quantities import is_number
 from ghostlab.reports.summary import Section
 from ghostlab.runs.run import Run, find_run
-from ghostlab.training.scores import evaluate
-from ghostlab.training.transfer import some_images
+from ghostlab.training.metrics import evaluate
+from ghostlab.training.pretrained import some_images
 
 __all__ = ["TOLERANCE", "Evidence", "publish"]
 

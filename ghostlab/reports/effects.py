@@ -15,8 +15,7 @@ from ghostlab.reports.summary import Effect, Interaction
 from ghostlab.statistics.paired import LEVEL, Difference, least_effect, paired
 from ghostlab.statistics.verdicts import corrected, missing_seeds, verdict
 from ghostlab.strategies.registry import STRATEGIES
-from ghostlab.studies.plan import Comparison, Row, Table
-from ghostlab.studies.relations import parts
+from ghostlab.studies.plan import Comparison, Row, Table, joined_strategies
 
 __all__ = ["Samples", "comparison_effects", "describe_test", "family_size", "interactions", "main_effects"]
 
@@ -115,7 +114,7 @@ def interactions(table: Table, top1: Samples, step: float) -> list[Interaction]:
 
 def _by_parts(rows: Sequence[Row]) -> dict[Context, Row]:
     """Rows by what they join; a set that several rows have is left out."""
-    sets = [parts(row.strategy) for row in rows]
+    sets = [joined_strategies(row.strategy) for row in rows]
     return {own: row for own, row in zip(sets, rows, strict=True) if sets.count(own) == 1}
 
 
@@ -149,7 +148,7 @@ def _differ_in_strategies_only(rows: Sequence[Row]) -> bool:
     for text in set().union(*own):
         key = text.lstrip("+")
         strategy = key.split(".")[1] if key.startswith("strategy.") else None
-        meant = [strategy is None or strategy in parts(row.strategy) for row in rows]
+        meant = [strategy is None or strategy in joined_strategies(row.strategy) for row in rows]
         if meant != [text in texts for texts in own]:
             return False
     return True

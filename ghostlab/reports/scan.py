@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ghostlab.runs import config_hash
-from ghostlab.runs.command import OF_STRATEGIES, common_overrides, row_overrides, strategy_of
-from ghostlab.runs.identity import identity
+from ghostlab.runs.command import OF_STRATEGIES, common_overrides, row_overrides
+from ghostlab.runs.identity import identity, strategy_name
 from ghostlab.runs.run import Run, run_folders
-from ghostlab.studies.plan import Plan, Row, Table
-from ghostlab.studies.relations import against, complete_row, parts, reference_row
+from ghostlab.studies.plan import Plan, Row, Table, compare_rows, complete_row, joined_strategies, reference_row
 
 __all__ = ["Scan", "scan"]
 
@@ -51,20 +50,20 @@ def _rows(group: Found) -> list[Row]:
     kinds = _grouped(group, config_hash)
     names = _row_names([_first(kind) for kind in kinds])
     rows = [_row(name, kind) for name, kind in zip(names, kinds, strict=True)]
-    return sorted(rows, key=lambda row: (len(parts(row.strategy)), row.strategy, row.name))
+    return sorted(rows, key=lambda row: (len(joined_strategies(row.strategy)), row.strategy, row.name))
 
 
 def _row(name: str, kind: Found) -> Row:
     runs = {config["seed"]: place for place, config in reversed([*kind.items()])}
     config = _first(kind)
-    return Row(name, strategy_of(config), row_overrides(config), config_hash(config), dict(sorted(runs.items())))
+    return Row(name, strategy_name(config), row_overrides(config), config_hash(config), dict(sorted(runs.items())))
 
 
 def _table(title: str, group: Found, rows: Sequence[Row]) -> Table:
     reference = reference_row(rows)
     if reference is complete_row(rows):
         rows = [reference, *(row for row in _without_names(rows, reference) if row is not reference)]
-    compared = [against(row, reference) for row in rows if row is not reference]
+    compared = [compare_rows(row, reference) for row in rows if row is not reference]
     return Table(title, common_overrides(_first(group)), rows, compared)
 
 
@@ -86,7 +85,7 @@ def _shared_settings(config: Config) -> Config:
 
 def _row_names(configs: Sequence[Config]) -> list[str]:
     """The canonical names of the strategies, with the values in which several rows of one name differ."""
-    return _distinguished([strategy_of(config) for config in configs], [identity(config) for config in configs], " ")
+    return _distinguished([strategy_name(config) for config in configs], [identity(config) for config in configs], " ")
 
 
 def _table_titles(configs: Sequence[Config]) -> list[str]:
@@ -99,7 +98,7 @@ def _without_names(rows: Sequence[Row], complete: Row) -> list[Row]:
 
     def named(row: Row) -> Row:
         knobs = row.name.removeprefix(row.strategy)
-        return replace(row, name=f"without {against(row, complete).subject}{knobs}")
+        return replace(row, name=f"without {compare_rows(row, complete).subject}{knobs}")
 
     return [row if row is complete else named(row) for row in rows]
 

@@ -18,8 +18,7 @@ from ghostlab.reports.summary import Report, RunRecord, Section
 from ghostlab.runs.run import run_folders
 from ghostlab.shell import command
 from ghostlab.statistics.paired import resolution
-from ghostlab.studies.plan import Plan, Table, read_plan
-from ghostlab.studies.relations import with_comparison, with_reference
+from ghostlab.studies.plan import Plan, Table, read_plan, with_comparison, with_reference
 
 __all__ = ["summarize"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -12,21 +11,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.errors import GhostlabError
 from ghostlab.runs.compose import compose
-from ghostlab.runs.identity import named_overrides, values
-from ghostlab.strategies.registry import canonical_name
+from ghostlab.runs.identity import DEFAULT_OPTIMIZER, identity_values, named_overrides, strategy_name
 
-__all__ = ["OF_STRATEGIES", "common_overrides", "row_overrides", "strategy_of"]
+__all__ = ["OF_STRATEGIES", "common_overrides", "row_overrides"]
 
 PLAIN = re.compile(r"[A-Za-z_./][\w./+-]*")
-DEFAULT_OPTIMIZER = "adamw"
 OF_STRATEGIES = ("strategy.", "data.teacher.", "plugged.")
 """Beginnings of keys that only strategies have."""
 WORDS = ("null", "true", "false", "nan", "inf")
-
-
-def strategy_of(config: Mapping[str, Any]) -> str:
-    """The canonical name of the strategies that a run's configuration joins."""
-    return canonical_name(tuple(map(str, config["strategy"])))
 
 
 def common_overrides(config: dict[str, Any]) -> list[str]:
@@ -41,7 +33,7 @@ def common_overrides(config: dict[str, Any]) -> list[str]:
 
 def row_overrides(config: dict[str, Any]) -> list[str]:
     """What the command line says of the strategies: which are joined, and their values other than the default ones."""
-    named = [f"strategy={strategy_of(config)}"]
+    named = [f"strategy={strategy_name(config)}"]
     named += [_override("plugins", config["plugins"])] if config.get("plugged") and config.get("plugins") else []
     return [*named, *_changes(config, tuple(named), strategies=True)]
 
@@ -49,7 +41,9 @@ def row_overrides(config: dict[str, Any]) -> list[str]:
 def _changes(config: dict[str, Any], named: tuple[str, ...], strategies: bool) -> list[str]:
     """The values that differ from those that ``named`` alone composes, of the strategies or of all else."""
     defaults = _defaults(named)
-    own = {key: value for key, value in values(config).items() if not key.startswith("plugged.")}  # which is no key
+    own = {
+        key: value for key, value in identity_values(config).items() if not key.startswith("plugged.")
+    }  # which is no key
     given = {key: value for key, value in own.items() if key.startswith(OF_STRATEGIES) == strategies}
     changed = {key: value for key, value in given.items() if value != {} and defaults.get(key, {}) != value}
     return [_override(key if key in defaults else f"+{key}", value) for key, value in changed.items() if defaults]
@@ -59,7 +53,7 @@ def _changes(config: dict[str, Any], named: tuple[str, ...], strategies: bool) -
 def _defaults(named: tuple[str, ...]) -> dict[str, Any]:
     """Empty for what this version cannot compose."""
     try:
-        return values(compose(named))
+        return identity_values(compose(named))
     except (GhostlabError, HydraException, OmegaConfBaseException):
         return {}
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,22 +18,23 @@ from omegaconf.errors import OmegaConfBaseException
 from ghostlab.files import folder_name
 from ghostlab.modules import imported, is_function, version_of
 from ghostlab.runs.compose import CONF
-from ghostlab.runs.normal import flat, normal
 from ghostlab.strategies.registry import canonical_name, knobs, plugged
 
 __all__ = [
     "SCHEMA",
+    "config_difference",
     "config_hash",
-    "difference",
+    "flatten",
     "identity",
-    "images",
+    "identity_values",
+    "images_digest",
     "named_overrides",
-    "option_of",
-    "plain",
-    "plugged_in",
+    "normalize",
+    "plugin_versions",
+    "read_option",
     "run_folder",
     "strategy_name",
-    "values",
+    "to_plain_dict",
 ]
 
 Config = DictConfig | dict[str, Any]
@@ -80,7 +84,7 @@ WHERE = ("data.root", "data.val_fraction", "data.split_seed")
 """What the content of both halves stands for, where it is known."""
 
 
-def plain(cfg: DictConfig) -> dict[str, Any]:
+def to_plain_dict(cfg: DictConfig) -> dict[str, Any]:
     """The resolved configuration as plain containers; a value that is still missing stays ``"???"``."""
     return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)  # type: ignore[return-value]
 
@@ -106,7 +110,7 @@ def run_folder(cfg: DictConfig) -> Path:
     return Path(cfg.outputs) / folder_name(data) / folder_name(model) / strategy / f"seed{cfg.seed}{suffix}"
 
 
-def difference(ours: Config, theirs: Config) -> str | None:
+def config_difference(ours: Config, theirs: Config) -> str | None:
     """The first key, with both values, in which two configurations are different runs."""
     one, two = identity(ours), identity(theirs)
     for key in sorted({*one, *two}):
@@ -121,14 +125,14 @@ def identity(cfg: Config) -> dict[str, Any]:
     A folder of images counts with their content and how they are split, wherever it lies, and so do those that a
     function of the user's makes; a set that is downloaded, by its name.
     """
-    own = values(cfg)
+    own = identity_values(cfg)
     root = _defaults(cfg).get("data.root")
-    if _known_by_content(cfg) and (content := images(cfg)):
+    if _known_by_content(cfg) and (content := images_digest(cfg)):
         return {key: value for key, value in own.items() if key not in WHERE} | {"images": content}
     return own if root in (None, GIVEN) else {key: value for key, value in own.items() if key != "data.root"}
 
 
-def values(cfg: Config) -> dict[str, Any]:
+def identity_values(cfg: Config) -> dict[str, Any]:
     """Every value that may change a run's numbers, by dotted key and written one way.
 
     Keys that a configuration lacks, as it was written before they were there, have their default values, and so have
@@ -141,12 +145,12 @@ def values(cfg: Config) -> dict[str, Any]:
     match own.get("strategy.kd.teacher"):
         case [teacher]:
             own["strategy.kd.teacher"] = teacher
-    own |= {f"plugged.{name}": version for name, version in plugged_in(cfg).items()}
+    own |= {f"plugged.{name}": version for name, version in plugin_versions(cfg).items()}
     unused = tuple(_unused(own))
     return defaults | {key: value for key, value in own.items() if not key.startswith(unused)}
 
 
-def plugged_in(cfg: Config) -> dict[str, str]:
+def plugin_versions(cfg: Config) -> dict[str, str]:
     """Strategies, model and data from outside with their versions: those of now or, in a run's file, of then."""
     if "plugged" in cfg or not isinstance(cfg, DictConfig):
         return cfg.get("plugged") or {}
@@ -157,7 +161,7 @@ def plugged_in(cfg: Config) -> dict[str, str]:
     return found
 
 
-def images(cfg: Config) -> str | None:
+def images_digest(cfg: Config) -> str | None:
     """A digest of the images of a folder or of a function of the user's, in their order, with their classes and which
     of them validate.
 
@@ -169,7 +173,7 @@ def images(cfg: Config) -> str | None:
         return None
     from ghostlab.data.manifest import current_manifest  # which imports torch
 
-    found = current_manifest(plain(cfg.data))
+    found = current_manifest(to_plain_dict(cfg.data))
     return found.digest if found else None
 
 
@@ -202,24 +206,20 @@ def _changes(cfg: Config) -> dict[str, Any]:
 
 
 def _kept(cfg: Config) -> dict[str, Any]:
-    given = flat(plain(cfg) if isinstance(cfg, DictConfig) else cfg)
-    return {key: normal(value) for key, value in given.items() if not f"{key}.".startswith(BELOW)}
+    given = flatten(to_plain_dict(cfg) if isinstance(cfg, DictConfig) else cfg)
+    return {key: normalize(value) for key, value in given.items() if not f"{key}.".startswith(BELOW)}
 
 
 def _unused(own: dict[str, Any]) -> Iterator[str]:
     """Beginnings of keys that do nothing beside the others."""
-    if not _asks_default_teacher(own):
+    teacher = own.get("strategy.kd.teacher", "")
+    if None not in (teacher if isinstance(teacher, list) else [teacher]):
         yield "data.teacher"
     crop = own.get("data.crop")
     if crop != "resized":
         yield "data.crop_scale"
     if crop != "padded":
         yield "data.crop_padding"
-
-
-def _asks_default_teacher(own: dict[str, Any]) -> bool:
-    teacher = own.get("strategy.kd.teacher", "")
-    return None in (teacher if isinstance(teacher, list) else [teacher])
 
 
 def _defaults(cfg: Config) -> dict[str, Any]:
@@ -233,12 +233,12 @@ def _of_options(data: str, model: str, optimizer: str, strategies: tuple[str, ..
     # Composed by hand, which is fifty times faster than Hydra: these options have no defaults lists.
     chosen = {"data": data, "model": model, "optimizer": optimizer}
     nodes = {group: _option(group, name) for group, name in chosen.items()}
-    options = {group: option_of(group, name) for group, name in {**nodes, "trainer": "default"}.items()}
+    options = {group: read_option(group, name) for group, name in {**nodes, "trainer": "default"}.items()}
     if is_function(data):
         options["data"] |= {"name": data}
     options["model"] |= {"name": model}
     options["optimizer"] |= {"name": optimizer}
-    options["strategy"] = {key: value for name in strategies for key, value in option_of("strategy", name).items()}
+    options["strategy"] = {key: value for name in strategies for key, value in read_option("strategy", name).items()}
     try:
         found = _kept(OmegaConf.create({"outputs": "outputs", **{key: node for key, node in options.items() if node}}))
     except OmegaConfBaseException:  # a data set of another version has no values that the model takes over
@@ -248,7 +248,7 @@ def _of_options(data: str, model: str, optimizer: str, strategies: tuple[str, ..
     return found
 
 
-def option_of(group: str, name: str) -> dict[str, Any]:
+def read_option(group: str, name: str) -> dict[str, Any]:
     """The content of an option's file, unresolved; nothing for one that this version has not."""
     if group == "strategy" and plugged((name,)):
         return {name: knobs(name)}
@@ -260,3 +260,30 @@ def _option(group: str, name: str) -> str:
     if is_function(name):
         return "custom"
     return name if group == "data" or (CONF / group / f"{name}.yaml").exists() else "timm"
+
+
+def normalize(value: Any) -> Any:
+    """``1``, ``1.0`` and ``'1'`` are one number, ``data``, ``./data/`` and its absolute path one place."""
+    if isinstance(value, (list, tuple)):
+        return [normalize(one) for one in value]
+    if isinstance(value, str):
+        with suppress(ValueError):
+            if math.isfinite(number := float(value)):
+                return normalize(number)
+        return _place(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    """The values of nested dictionaries by dotted key; an empty dictionary is a value."""
+    if not isinstance(node, dict) or not node:
+        return {prefix: node}
+    joined = (flatten(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in node.items())
+    return {key: value for part in joined for key, value in part.items()}
+
+
+def _place(text: str) -> str:
+    if "/" not in text or "://" in text:
+        return text
+    path, here = Path(os.path.normpath(text)), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

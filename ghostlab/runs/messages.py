@@ -44,7 +44,7 @@ def exit_code(error: BaseException) -> int | None:
 
 def _about_key(error: OmegaConfBaseException) -> str:
     parent, _, key = str(error.full_key).rpartition(".")
-    reason = _first_line(error.msg or str(error))
+    reason = next(iter((error.msg or str(error)).strip().splitlines()), "")
     if "is not in struct" not in reason:
         return f"{error.full_key}: {reason}"
     known = [str(name) for name in error.parent_node or ()]
@@ -61,7 +61,3 @@ def _reason(error: OverrideParseException) -> str:
         return f"a text with other characters than those of ASCII is quoted, \"{key}='{value}'\""
     lines = [line for line in error.message.splitlines() if line.strip(" ^") and not line.startswith("See ")]
     return lines[min(1, len(lines) - 1)]
-
-
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0] if text.strip() else ""

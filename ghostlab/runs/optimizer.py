@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from ghostlab.errors import UsageError, nearest
+from ghostlab.strategies.checks import require
 
 __all__ = ["OptimizerConfig"]
 
@@ -64,15 +65,15 @@ class OptimizerConfig:
         return {key: value for key, value in {**own, **self.options}.items() if value is not None}
 
     def _check_numbers(self) -> None:
-        _require(self.lr > 0, "lr", self.lr, "must be above 0")
-        _require(self.lr_per is None or self.lr_per >= 1, "lr_per", self.lr_per, "images, at least 1, or null")
+        require(self.lr > 0, "optimizer.lr", self.lr, "must be above 0")
+        require(self.lr_per is None or self.lr_per >= 1, "optimizer.lr_per", self.lr_per, "images, at least 1, or null")
         for key in ("weight_decay", "momentum", "eps"):
             value = getattr(self, key)
-            _require(value is None or value >= 0, key, value, "must not be negative")
+            require(value is None or value >= 0, f"optimizer.{key}", value, "must not be negative")
         betas = self.betas
         # some have three, and one has none but one for each of several purposes
-        _require(betas is None or all(0 <= beta < 1 for beta in betas), "betas", betas, "two in [0, 1)")
-        _require(betas is None or self.name not in OWN or len(betas) == 2, "betas", betas, "two in [0, 1)")
+        require(betas is None or all(0 <= beta < 1 for beta in betas), "optimizer.betas", betas, "two in [0, 1)")
+        require(betas is None or self.name not in OWN or len(betas) == 2, "optimizer.betas", betas, "two in [0, 1)")
 
 
 @cache
@@ -87,14 +88,14 @@ def _options_of(name: str) -> frozenset[str]:
         hint = nearest(name, [*OWN, *known]) or ";"
         available = f"{', '.join(OWN)} and timm's {len(known)} optimizers"
         raise UsageError(f"optimizer.name={name}: no optimizer '{name}'{hint} available: {available}")
-    _require(not get_optimizer_info(name).second_order, "name", name, "needs second derivatives, which no run makes")
+    require(
+        not get_optimizer_info(name).second_order,
+        "optimizer.name",
+        name,
+        "needs second derivatives, which no run makes",
+    )
     try:
         found = get_optimizer_class(name, bind_defaults=False)
     except Exception as error:  # a package or a device that it needs
         raise UsageError(f"optimizer.name={name}: cannot be used here ({' '.join(str(error).split())})") from error
     return frozenset(inspect.signature(found).parameters) - {"params", "lr", "weight_decay"}
-
-
-def _require(holds: bool, key: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise UsageError(f"optimizer.{key}={'null' if value is None else value}: {allowed}")

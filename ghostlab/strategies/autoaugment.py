@@ -13,7 +13,7 @@ from timm.data.auto_augment import auto_augment_transform
 
 from ghostlab.strategies.base import Strategy, Task, Transform
 from ghostlab.strategies.checks import one_of, within
-from ghostlab.strategies.image_operations import keep_a_bit, operation_options
+from ghostlab.strategies.randaugment import keep_one_bit, operation_options
 
 __all__ = ["POLICIES", "AutoAugment", "auto_augment"]
 
@@ -29,7 +29,7 @@ def auto_augment(policy: str, std: float, image_size: int, mean: Sequence[float]
     """
     transform = auto_augment_transform(policy, operation_options(image_size, mean, std))
     for sub_policy in transform.policy:
-        keep_a_bit(sub_policy)
+        keep_one_bit(sub_policy)
     return transform
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pytorch_lightning import Callback
 from torch import Tensor, nn
 
-from ghostlab.distill.choice import TeacherSource
+from ghostlab.distill.teachers import TeacherSource
 
 __all__ = [
     "Drawn",

@@ -8,7 +8,13 @@ from typing import Any
 
 from ghostlab.errors import UsageError, unknown
 
-__all__ = ["at_least_one", "one_of", "within"]
+__all__ = ["at_least_one", "one_of", "require", "within"]
+
+
+def require(holds: Any, key: str, value: Any, allowed: str) -> None:
+    """Refuse a ``value`` for which something does not hold; ``allowed`` says what is."""
+    if not holds:
+        raise UsageError(f"{key}={'null' if value is None else value}: {allowed}")
 
 
 def within(key: str, value: Any, interval: str) -> None:

@@ -7,25 +7,34 @@ The plain functions are those of ``ghostlab.distill``: the losses ``soft``, ``ha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ghostlab.distill import Choice, hard, soft
+from ghostlab.distill import TeacherChoice, hard, soft
 from ghostlab.distill.decoupled import dkd_parts
 from ghostlab.distill.features import Projections, Taps, feature_parts
 from ghostlab.distill.relations import dist_parts
-from ghostlab.errors import keyed
-from ghostlab.strategies.answers import Answers, live_answers
+from ghostlab.errors import UsageError, keyed
+from ghostlab.strategies.answers import Answers, RunCache, live_answers
 from ghostlab.strategies.base import Services, Step, Strategy, Task
-from ghostlab.strategies.kd_knobs import USED_BY, check_knobs, listed
-from ghostlab.strategies.run_cache import RunCache
+from ghostlab.strategies.checks import at_least_one, one_of, require, within
 
-__all__ = ["KnowledgeDistillation"]
+__all__ = ["KINDS", "KnowledgeDistillation"]
 
+KINDS = ("soft", "hard", "dkd", "dist", "feature")
+USED_BY = {
+    "tau": ("soft", "dkd", "dist"),
+    "dkd_target": ("dkd",),
+    "dkd_others": ("dkd",),
+    "dist_inter": ("dist",),
+    "dist_intra": ("dist",),
+    "stages": ("feature",),
+}
+"""Knobs that only some kinds have a use for."""
 LAST_STAGE = (-1,)
 
 
@@ -59,7 +68,7 @@ class KnowledgeDistillation(Strategy):
     cache_folder: str | None = None
 
     def __post_init__(self) -> None:
-        check_knobs(self)
+        _check_knobs(self)
         self._answers: Answers | None = None
         self._taps: tuple[Taps, Taps] | None = None
         self._projections: Projections | None = None
@@ -150,16 +159,72 @@ class KnowledgeDistillation(Strategy):
             student, teacher = (tap.features() for tap in self._taps)
         return feature_parts(self._projections(student), teacher)
 
-    def choice(self, services: Services) -> Choice:
+    def choice(self, services: Services) -> TeacherChoice:
         """The teachers that the knobs name."""
-        sources = [source or services.default_teacher() for source in listed(self.teacher)]
+        sources = [source or services.default_teacher() for source in _listed(self.teacher)]
         for source in sources:
             services.learn_from("strategy.kd.teacher", source)
-        models = listed(self.teacher_model)
-        return Choice(
+        models = _listed(self.teacher_model)
+        return TeacherChoice(
             sources=services.teachers(sources, models * len(sources) if len(models) == 1 else models),
             weights=self.teacher_weights or [1.0] * len(sources),
             size=self.teacher_size,
             mean=tuple(self.teacher_mean) if self.teacher_mean else None,
             std=tuple(self.teacher_std) if self.teacher_std else None,
         )
+
+
+def _check_knobs(kd: KnowledgeDistillation) -> None:
+    """``UsageError`` for the first knob of a ``KnowledgeDistillation`` that is not allowed or does nothing."""
+    one_of("strategy.kd.kind", kd.kind, KINDS)
+    within("strategy.kd.alpha", kd.alpha, "[0, 1]")
+    within("strategy.kd.tau", kd.tau, "(0, inf)")
+    for knob in ("dkd_target", "dkd_others", "dist_inter", "dist_intra"):
+        within(f"strategy.kd.{knob}", getattr(kd, knob), "[0, inf)")
+    at_least_one("strategy.kd.cache_k", kd.cache_k)
+    _refuse_unused(kd)
+    _check_teachers(kd, len(_listed(kd.teacher)))
+    if kd.kind == "feature":
+        _check_feature(kd)
+
+
+def _listed(value: Any) -> list[Any]:
+    """One value or several as a list."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _refuse_unused(kd: KnowledgeDistillation) -> None:
+    """A knob that does nothing would make two names for one run."""
+    needs = {knob: (kd.kind in kinds, f"kind={kd.kind}") for knob, kinds in USED_BY.items()}
+    needs |= dict.fromkeys(("cache_k", "cache_folder"), (kd.cache, "cache=false"))
+    needs["teacher_weights"] = (len(_listed(kd.teacher)) > 1, "one teacher")
+    defaults = {field.name: field.default for field in fields(kd)}
+    for knob, (used, because) in needs.items():
+        value = getattr(kd, knob)
+        if not used and value != defaults[knob]:
+            raise UsageError(f"strategy.kd.{knob}={value}: has no effect with {because}; leave it out")
+
+
+def _check_teachers(kd: KnowledgeDistillation, count: int) -> None:
+    for knob in ("teacher", "teacher_model"):
+        value = getattr(kd, knob)
+        names = all(one is None or (isinstance(one, str) and one) for one in _listed(value))
+        _require(kd, knob, names and _listed(value), "a name or a path, or a list of such")
+    _require(kd, "teacher_model", len(_listed(kd.teacher_model)) in (1, count), "one, or as many as teachers")
+    for knob, length in (("teacher_weights", count), ("teacher_mean", 3), ("teacher_std", 3)):
+        numbers = getattr(kd, knob)
+        _require(kd, knob, numbers is None or len(numbers) == length, f"{length} numbers")
+        _require(kd, knob, numbers is None or knob == "teacher_mean" or min(numbers) > 0, "numbers above 0")
+    _require(kd, "teacher_size", kd.teacher_size is None or kd.teacher_size > 0, "pixels above 0")
+
+
+def _check_feature(kd: KnowledgeDistillation) -> None:
+    _require(kd, "teacher", len(_listed(kd.teacher)) == 1, "one teacher with kind=feature")
+    require(
+        not kd.cache, "strategy.kd.cache", "true", "must be false with kind=feature: features are too large to be kept"
+    )
+    _require(kd, "stages", kd.stages is None or len({*kd.stages}) == len(kd.stages) > 0, "distinct positions")
+
+
+def _require(kd: KnowledgeDistillation, knob: str, holds: Any, allowed: str) -> None:
+    require(holds, f"strategy.kd.{knob}", getattr(kd, knob), f"must be {allowed}")

@@ -17,7 +17,7 @@ from torch import nn
 
 from ghostlab.errors import UsageError
 from ghostlab.strategies.base import Services, Stage, Strategy, Task
-from ghostlab.strategies.checks import at_least_one, one_of, within
+from ghostlab.strategies.checks import at_least_one, one_of, require, within
 
 __all__ = ["Progressive", "evenly", "one_step_ahead", "stage_sizes", "stage_starts"]
 
@@ -137,46 +137,37 @@ class Progressive(Strategy):
         value = getattr(self, knob)
         if not isinstance(value, list):
             return [] if value is None else [value]
-        if len(value) != self.stages:
-            raise UsageError(
-                f"strategy.progressive.{knob}={value}: must have one value for each of {self.stages} stages"
-            )
+        allowed = f"must have one value for each of {self.stages} stages"
+        require(len(value) == self.stages, f"strategy.progressive.{knob}", value, allowed)
         return value
 
     def _starts(self, epochs: int) -> list[int]:
         if self.epochs is not None:
-            if sum(self.epochs) != epochs:
-                given = f"strategy.progressive.epochs={self.epochs}"
-                raise UsageError(f"{given}: must add up to trainer.max_epochs={epochs}")
+            allowed = f"must add up to trainer.max_epochs={epochs}"
+            require(sum(self.epochs) == epochs, "strategy.progressive.epochs", self.epochs, allowed)
             return [0, *accumulate(self.epochs[:-1])]
-        if self.stages > epochs:
-            raise UsageError(
-                f"strategy.progressive.stages={self.stages}: must not be above trainer.max_epochs={epochs}"
-            )
+        allowed = f"must not be above trainer.max_epochs={epochs}"
+        require(self.stages <= epochs, "strategy.progressive.stages", self.stages, allowed)
         return stage_starts(epochs, self.stages)
 
     def _sizes(self, last: int) -> list[int]:
-        key = f"strategy.progressive.size={self.size}"
+        key, rounding, whole = "strategy.progressive.size", "strategy.progressive.round_to", f"data.image_size={last}"
         if isinstance(self.size, list):
-            if self.size[-1] != last:
-                raise UsageError(f"{key}: the last one must be data.image_size={last}")
-            if self.round_to != 1:
-                raise UsageError(f"strategy.progressive.round_to={self.round_to}: has no effect on a list, {key}")
+            require(self.size[-1] == last, key, self.size, f"the last one must be {whole}")
+            require(self.round_to == 1, rounding, self.round_to, f"has no effect on a list, {key}={self.size}")
             return self.size
         first = self.size or min(last, max(SMALLEST, int(last * FIRST_SIZE)))
-        if first > last:
-            raise UsageError(f"{key}: must not be above data.image_size={last}")
+        require(first <= last, key, self.size, f"must not be above {whole}")
         sizes = stage_sizes(self.schedule, first, last, self.stages, self.round_to)
-        if any(size > last for size in sizes):
-            raise UsageError(f"strategy.progressive.round_to={self.round_to}: makes sizes above data.image_size={last}")
+        require(max(sizes) <= last, rounding, self.round_to, f"makes sizes above {whole}")
         return sizes
 
     def _values(self, knob: str, key: str, last: float) -> list[float]:
         first = getattr(self, knob)
         if isinstance(first, list):
-            if not math.isclose(first[-1], last, abs_tol=1e-9):
-                full = key if key.startswith("model.") else f"strategy.{key}"
-                raise UsageError(f"strategy.progressive.{knob}={first}: the last one must be {full}={last:g}")
+            full = key if key.startswith("model.") else f"strategy.{key}"
+            same = math.isclose(first[-1], last, abs_tol=1e-9)
+            require(same, f"strategy.progressive.{knob}", first, f"the last one must be {full}={last:g}")
             return [float(value) for value in first]
         if first is None:
             shrinks = knob == "dropout" and self.schedule == "paper"

@@ -6,16 +6,18 @@ https://arxiv.org/abs/1909.13719; the operations are those of ``timm.data.auto_a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from timm.data import auto_augment
+from timm.data.auto_augment import AugmentOp
 
 from ghostlab.strategies.base import Strategy, Task, Transform
 from ghostlab.strategies.checks import at_least_one, within
-from ghostlab.strategies.image_operations import keep_a_bit, operation_options
 
-__all__ = ["RandAugment", "rand_augment"]
+__all__ = ["RandAugment", "keep_one_bit", "operation_options", "rand_augment"]
 
 CHANCE = 0.5
 """Probability with which each drawn operation is applied, as in timm."""
@@ -31,7 +33,7 @@ def rand_augment(magnitude: float, layers: int, std: float, image_size: int, mea
     """
     options = operation_options(image_size, mean, std) | {"magnitude_max": max(10, magnitude)}
     operations = auto_augment.rand_augment_ops(magnitude, prob=CHANCE, hparams=options)
-    keep_a_bit(operations)
+    keep_one_bit(operations)
     return auto_augment.RandAugment(operations, num_layers=layers)
 
 
@@ -55,3 +57,28 @@ class RandAugment(Strategy):
 
     def describe(self) -> str:
         return f"{self.layers} operations of magnitude {self.magnitude:g} (std {self.std:g})"
+
+
+def operation_options(image_size: int, mean: Sequence[float], std: float) -> dict[str, Any]:
+    """What timm's operations need to know: the largest shift in pixels, the colour (RGB) of uncovered places, and the
+    standard deviation of strengths.
+    """
+    return {
+        "translate_const": int(image_size * 0.45),
+        "img_mean": tuple(min(255, round(255 * channel)) for channel in mean),
+        "magnitude_std": std,
+    }
+
+
+def keep_one_bit(operations: Sequence[AugmentOp]) -> None:
+    """Let posterization keep at least 1 of 8 bits, in place.
+
+    timm, like EfficientNet's code, may ask for 0 bits. That was a black image until Pillow 13, which raises an error.
+    """
+    for operation in operations:
+        if operation.name.startswith("Posterize"):
+            operation.level_fn = partial(_at_least_one, operation.level_fn)
+
+
+def _at_least_one(bits: Callable[..., tuple[int]], level: float, options: dict[str, Any]) -> tuple[int]:
+    return (max(1, bits(level, options)[0]),)

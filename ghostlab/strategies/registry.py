@@ -1,23 +1,39 @@
 """The canonical table of strategies, and joining: names in, one ordered list out.
 
-Nothing here imports torch, so that a mistyped name is answered at once; of strategies from outside, only those that are
-named are imported.
+Nothing here imports torch, so that a mistyped name is answered at once; of strategies of other packages, only those
+that are named are imported. Those of the user's own modules come with ``plugins=[my_project.noise]``.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+import inspect
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from ghostlab.errors import UsageError, unknown
+from ghostlab.modules import imported, version_of
 
 if TYPE_CHECKING:
     from ghostlab.strategies.base import Strategy
 
-__all__ = ["RECIPES", "STRATEGIES", "StrategyEntry", "add", "canonical_name", "join", "knobs", "load", "plugged"]
+__all__ = [
+    "RECIPES",
+    "STRATEGIES",
+    "StrategyEntry",
+    "add",
+    "canonical_name",
+    "join",
+    "knobs",
+    "load",
+    "pass_to_subprocesses",
+    "plugged",
+    "register_inherited",
+    "register_modules",
+]
 
 GROUP = "ghostlab.strategies"
 """The group of entry points by which other packages offer strategies."""
@@ -172,18 +188,50 @@ def _place(name: str) -> tuple[float, str]:
     return BUILT_IN.index(AFTER[load(name).stage]) + 0.5, name
 
 
-def _slot(name: str) -> str | None:
-    entry = STRATEGIES[name]
-    return load(name).slot if entry.plugin else entry.slot
-
-
 def _refuse_exclusive(text: str, names: list[str]) -> None:
     if "baseline" in names and len(names) > 1:
         raise UsageError(f"strategy '{text}': 'baseline' means no strategy and stands alone")
     taken: dict[str, str] = {}
     for name in names:
-        slot = _slot(name)
+        entry = STRATEGIES[name]
+        slot = load(name).slot if entry.plugin else entry.slot
         if slot and slot in taken:
             raise UsageError(f"strategy '{text}': '{taken[slot]}' and '{name}' exclude each other, both are a {slot}")
         if slot:
             taken[slot] = name
+
+
+INHERITED = "GHOSTLAB_PLUGINS"
+"""In the environment, modules with strategies."""
+
+
+def register_modules(modules: Sequence[str]) -> None:
+    """Let every strategy that one of ``modules`` defines be known by its name; modules of the working folder count.
+
+    Raises ``UsageError`` for a module that cannot be imported or defines none, and for a name that is taken.
+    """
+    for name in modules:
+        module = imported(name, f"plugins=[{name}]")
+        found = [one for one in vars(module).values() if _is_strategy(one) and one.__module__ == module.__name__]
+        if not found:
+            raise UsageError(f"plugins=[{name}]: no subclass of ghostlab.strategies.base.Strategy is defined there")
+        for one in found:
+            location = f"{module.__name__}:{one.__qualname__}"
+            add(str(getattr(one, "name", "")), StrategyEntry(location, plugin=version_of(module)))
+
+
+def pass_to_subprocesses() -> None:
+    """Let the processes that this one starts know the modules that it knows."""
+    known = {entry.location.partition(":")[0] for entry in STRATEGIES.values() if entry.plugin}
+    os.environ[INHERITED] = ",".join(sorted(known))
+
+
+def register_inherited() -> None:
+    """``register_modules`` for those that were handed down."""
+    register_modules([name for name in os.environ.get(INHERITED, "").split(",") if name])
+
+
+def _is_strategy(found: object) -> bool:
+    from ghostlab.strategies.base import Strategy
+
+    return inspect.isclass(found) and issubclass(found, Strategy)

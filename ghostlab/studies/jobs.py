@@ -1,28 +1,124 @@
-"""A sweep's runs: each one once, with the values of the strategies that it joins."""
+"""A sweep's runs in a Hydra application: each one once, with the values of the strategies that it joins."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf, open_dict
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from ghostlab.errors import UsageError, nearest
-from ghostlab.runs.compose import compose
-from ghostlab.runs.hydra_node import refuse_unknown_beforehand
+from ghostlab.runs.compose import PACKAGE, compose
+from ghostlab.runs.config_checks import check_keys, refuse_hydra_settings, refuse_unknown_beforehand
 from ghostlab.runs.identity import run_folder
-from ghostlab.runs.keys import check_keys
-from ghostlab.strategies.registry import STRATEGIES
-from ghostlab.studies.application import job_config
+from ghostlab.strategies.registry import STRATEGIES, pass_to_subprocesses
 
-__all__ = ["Composer", "Job", "apart", "choices", "is_knob", "late", "refuse_unused"]
+if TYPE_CHECKING:
+    from ghostlab.runs.settings import Settings
+
+__all__ = [
+    "Application",
+    "Composer",
+    "HydraTask",
+    "Job",
+    "Task",
+    "defer_knob",
+    "is_knob",
+    "job_config",
+    "not_joined",
+    "refuse_unused",
+    "split_ablation",
+    "sweep_choices",
+]
+
+Task = Callable[["Settings"], object]
+"""What is done with each run of a command."""
+Work = Callable[[DictConfig], object]
+"""The same as Hydra calls it."""
+
+
+@dataclass
+class HydraTask:
+    """What Hydra is to run.
+
+    ``single`` is done in a run of its own and ``work`` with each job of a sweep. Errors are kept until Hydra has
+    ended, as it would print more than their one line. ``command`` is the command line as it was typed.
+    """
+
+    single: Work
+    work: Task
+    command: str = ""
+    errors: list[Exception] = field(default_factory=list)
+
+    def __call__(self, cfg: DictConfig) -> None:
+        with self.errors_kept():
+            self.single(cfg)
+
+    @contextmanager
+    def errors_kept(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.errors.append(error)
+
+
+class Application:
+    """The context that Hydra gives to a sweeper."""
+
+    def __init__(self, context: HydraContext, task: Any, config: DictConfig) -> None:
+        self.context, self.task, self.config = context, task, config
+        self.errors_kept = task.errors_kept
+
+    def prepare(self) -> None:
+        """Settle what all runs share; raises ``UsageError`` for settings of Hydra that have no effect here."""
+        refuse_hydra_settings(self.config.hydra)
+        folder = "."
+        with job_config(self.config.copy()), suppress(OmegaConfBaseException):
+            # What is resolved once, such as ${now:...}, is the same in all runs.
+            OmegaConf.to_container(self.config, resolve=True)
+            folder = str(self.config.outputs)
+        with read_write(self.config.hydra):
+            self.config.hydra.sweep.dir = folder  # launchers resolve it outside of any job
+
+    def load(self, overrides: Sequence[str]) -> DictConfig:
+        """The configuration of a run with its node ``hydra``, exactly as the launcher will compose it."""
+        return self.context.config_loader.load_sweep_config(self.config, list(overrides))
+
+    def launcher(self, work: Work) -> Launcher:
+        """The launcher that was chosen; the processes that it starts import the same code and plug-ins as this one."""
+        paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(PACKAGE.parent), *filter(None, paths)]))
+        pass_to_subprocesses()
+        return Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=work, config=self.config
+        )
+
+
+@contextmanager
+def job_config(cfg: DictConfig) -> Iterator[None]:
+    """Let ``${hydra:...}`` mean what it will mean in the job of this configuration."""
+    hydra = HydraConfig.instance()
+    before = hydra.cfg
+    hydra.set_config(cfg)
+    try:
+        yield
+    finally:
+        hydra.cfg = before
+
 
 KNOB = re.compile(r"strategy\.(\w+)\.[^=]*=")
 SEED = re.compile(r"seed=(\d+)")
@@ -36,7 +132,7 @@ class Job(NamedTuple):
     folder: Path
 
 
-def choices(overrides: Iterable[Override]) -> dict[str, list[str]]:
+def sweep_choices(overrides: Iterable[Override]) -> dict[str, list[str]]:
     """What a sweep says about each key: its values, each as one override; what is given last counts."""
     return {one.get_key_element(): list(_each(one)) for one in overrides}
 
@@ -69,7 +165,7 @@ class Composer:
         loaded = self._load(tuple(override for override in overrides if not SEED.fullmatch(override)))
         if seeds and "${hydra:" in OmegaConf.to_yaml(loaded):
             loaded, seeds = self._load(tuple(overrides)), []
-        own, _ = apart(loaded)
+        own, _ = split_ablation(loaded)
         if seeds:
             own.seed = seeds[-1]
         with job_config(loaded) if "hydra" in loaded else nullcontext():
@@ -105,12 +201,17 @@ def refuse_unused(given: Iterable[str], every: Iterable[Sequence[str]]) -> None:
     """Raise ``UsageError`` for the value of a strategy that is in none of the runs."""
     used = {override for overrides in every for override in overrides}
     for override in (one for one in given if one not in used):
-        name = KNOB.match(override)[1]  # type: ignore[index]
-        hint = "" if name in STRATEGIES else nearest(name, STRATEGIES)
-        raise UsageError(f"{override}: no run of this sweep joins '{name}'{hint}")
+        raise not_joined(override, "run of this sweep")
 
 
-def apart(cfg: DictConfig) -> tuple[DictConfig, DictConfig | None]:
+def not_joined(override: str, what: str) -> UsageError:
+    """The error for the value of a strategy that no ``what`` joins."""
+    name = KNOB.match(override)[1]  # type: ignore[index]
+    hint = "" if name in STRATEGIES else nearest(name, STRATEGIES)
+    return UsageError(f"{override}: no {what} joins '{name}'{hint}")
+
+
+def split_ablation(cfg: DictConfig) -> tuple[DictConfig, DictConfig | None]:
     """The configuration of a run, and that of the ablation to which it may belong, which is no part of it."""
     own = cfg.copy()
     with open_dict(own):
@@ -124,7 +225,7 @@ def is_knob(override: str) -> bool:
     return bool(KNOB.match(override))
 
 
-def late(argument: str) -> str:
+def defer_knob(argument: str) -> str:
     """A strategy's value on the command line of a sweep, so that Hydra sets it in the runs only.
 
     Otherwise it is set as well in the configuration that the runs start from, which may not have that strategy.

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import os
+import shlex
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
 
 from ghostlab.data.manifest import forget
 from ghostlab.errors import RunError, UsageError
-from ghostlab.quantities import duration
+from ghostlab.quantities import duration, mean_and_sd, quantity
 from ghostlab.runs.messages import exit_code, one_line
 from ghostlab.runs.processes import refuse_several_processes
 from ghostlab.runs.run import Run
-from ghostlab.runs.settings import parse, typed
+from ghostlab.runs.settings import parse, parse_node
 from ghostlab.shell import command
-from ghostlab.studies.application import Application, job_config
-from ghostlab.studies.arrange import AblationConfig, arrange
-from ghostlab.studies.jobs import Composer, Job, apart, choices
-from ghostlab.studies.outcome import show_outcome
+from ghostlab.studies.ablation import AblationConfig, plan_ablation
+from ghostlab.studies.jobs import SEED, Application, Composer, Job, job_config, split_ablation, sweep_choices
 from ghostlab.studies.plan import Plan, Table, keep_plan
-from ghostlab.studies.progress import Progress
-from ghostlab.studies.worker import work
+from ghostlab.studies.worker import Progress, run_job
+from ghostlab.tables import Column, terminal_table
 from ghostlab.terminal import say
 
 __all__ = ["Sweep"]
@@ -50,8 +53,8 @@ class Sweep:
             raise UsageError(f"hydra.sweeper.max_batch_size={size}: runs at a time, at least 1, or null for all")
         self.application.prepare()
         parser = OverridesParser.create(config_loader=self.application.context.config_loader)
-        batches = self.plan(choices(parser.parse_overrides(list(arguments))), size)
-        launcher = self.application.launcher(partial(work, self.application.task.work, progress=self.progress))
+        batches = self.plan(sweep_choices(parser.parse_overrides(list(arguments))), size)
+        launcher = self.application.launcher(partial(run_job, self.application.task.work, progress=self.progress))
         started = 0
         for batch in batches:
             self._launch(launcher, batch, started)
@@ -66,7 +69,9 @@ class Sweep:
         for job in self.jobs:
             refuse_several_processes(parse(job.cfg).trainer)
         todo = [job for job in self.jobs if job.cfg.force or not Run(job.folder).result()]
-        self.progress = _progress(self.jobs, todo, config.hydra.launcher)
+        parallel = max(1, min(_at_once(config.hydra.launcher), len(todo)))
+        shared = frozenset.intersection(*(frozenset(job.overrides) for job in self.jobs))
+        self.progress = Progress([job.folder for job in self.jobs], [job.folder for job in todo], parallel, shared)
         if tables:
             outputs = Path(self.jobs[0].cfg.outputs)
             plan = Plan(config.ablation.design, self.application.task.command, outputs, tables)
@@ -91,7 +96,7 @@ class Sweep:
         """Wait for runs that another sweep trains, and say what came out; raises ``RunError`` naming what failed."""
         for folder in self.progress.left:
             _wait_for(Run(folder))
-        show_outcome(self.jobs, self.progress.shared)
+        print_outcome(self.jobs, self.progress.shared)
         if self.report:
             say(f"what it says: {command('tools/report.py', self.report)}")
         left = self.progress.left
@@ -106,7 +111,7 @@ def _planned(
     given: Mapping[str, Sequence[str]], config: DictConfig, composer: Composer
 ) -> tuple[list[Job], list[Table]]:
     """The runs, and the tables of an ablation where one is wanted."""
-    base, node = apart(config)
+    base, node = split_ablation(config)
     if node is None:
         return composer.distinct(given), []
     with job_config(config.copy()):
@@ -116,13 +121,7 @@ def _planned(
         del rest["experiment"]
     if "experiment" in rest:
         rest["ablation.design"] = ["ablation.design=null"]  # the experiment may bring one along, which no run has
-    return arrange(rest, typed(AblationConfig, node, "ablation"), outputs, composer)
-
-
-def _progress(jobs: Sequence[Job], todo: Sequence[Job], launcher: DictConfig) -> Progress:
-    at_once = max(1, min(_at_once(launcher), len(todo)))
-    shared = frozenset.intersection(*(frozenset(job.overrides) for job in jobs))
-    return Progress([job.folder for job in jobs], [job.folder for job in todo], at_once, shared)
+    return plan_ablation(rest, parse_node(AblationConfig, node, "ablation"), outputs, composer)
 
 
 def _at_once(launcher: DictConfig) -> int:
@@ -164,3 +163,49 @@ def _wait_for(run: Run) -> None:
     say(f"waiting for {run}, which another sweep is training")
     with run.alone(wait=True):
         pass
+
+
+class SweepRow(NamedTuple):
+    """Runs that differ in nothing but the seed: how many there are, and the results of those that are finished."""
+
+    name: str
+    runs: int
+    results: Sequence[dict[str, Any]]
+
+    def values(self, key: str) -> list[float] | None:
+        """A figure of every finished run; None where there is none."""
+        return [result[key] for result in self.results] or None
+
+
+def print_outcome(jobs: Sequence[Job], shared: frozenset[str]) -> None:
+    """Print the table, unless no run is finished."""
+    rows = sweep_rows(jobs, shared)
+    if any(row.results for row in rows):
+        console = Console() if sys.stdout.isatty() else Console(width=120)
+        console.print(terminal_table(COLUMNS, rows, box=SIMPLE_HEAD))
+
+
+def sweep_rows(jobs: Sequence[Job], shared: frozenset[str]) -> list[SweepRow]:
+    """A row for the runs that differ in nothing but the seed, in the order of the plan."""
+    grouped: dict[tuple[str, ...], list[Job]] = {}
+    for job in jobs:
+        own = tuple(one for one in job.overrides if one not in shared and not SEED.fullmatch(one))
+        grouped.setdefault(own, []).append(job)
+    return [
+        SweepRow(shlex.join(own) or "all", len(group), [found for job in group if (found := Run(job.folder).result())])
+        for own, group in grouped.items()
+    ]
+
+
+def _mean_and_sd(values: Sequence[float]) -> str:
+    return mean_and_sd(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None)
+
+
+COLUMNS: tuple[Column[SweepRow], ...] = (
+    Column("name", "run", align="left"),
+    Column("seeds", "seeds", cell=lambda row: f"{len(row.results)}/{row.runs}"),
+    Column("top1", "top-1", lambda row: row.values("top1"), _mean_and_sd),
+    Column("top1_best", "best epoch", lambda row: row.values("top1_best"), _mean_and_sd),
+    Column("seconds", "time", lambda row: row.values("seconds"), lambda values: duration(statistics.mean(values))),
+    Column("params", "params", lambda row: row.values("params_deploy"), lambda values: quantity(values[0])),
+)

@@ -1,12 +1,15 @@
-"""One job of a sweep: where its output goes, and what becomes of its errors."""
+"""One job of a sweep: how far the sweep is, where the job's output goes, and what becomes of its errors."""
 
 from __future__ import annotations
 
 import io
 import shlex
+import statistics
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
@@ -25,15 +28,44 @@ from ghostlab.runs.processes import refuse_several_processes
 from ghostlab.runs.run import Run
 from ghostlab.runs.settings import Settings, parse
 from ghostlab.shell import command
-from ghostlab.studies.application import Task
-from ghostlab.studies.jobs import apart
-from ghostlab.studies.progress import Progress
+from ghostlab.studies.jobs import Task, split_ablation
 from ghostlab.terminal import say
 
-__all__ = ["work"]
+__all__ = ["Progress", "run_job"]
 
 
-def work(task: Task, cfg: DictConfig, progress: Progress) -> object:
+@dataclass(frozen=True)
+class Progress:
+    """The run folders of a sweep, of which ``todo`` were not finished when it began; ``parallel`` are trained at once,
+    and ``shared`` are the overrides that all have.
+
+    Runs whose folders lie beside each other differ in seed or in values of their strategies and cost about the same.
+    """
+
+    every: Sequence[Path] = ()
+    todo: Sequence[Path] = ()
+    parallel: int = 1
+    shared: frozenset[str] = frozenset()
+
+    @property
+    def left(self) -> list[Path]:
+        """The runs to do that are not finished by now."""
+        return [folder for folder in self.todo if not Run(folder).result()]
+
+    def seconds_left(self) -> float | None:
+        """Estimated from the finished runs; None before there is one."""
+        measured: dict[Path, list[float]] = {}
+        for folder in self.every:
+            if result := Run(folder).result():
+                measured.setdefault(folder.parent, []).append(result["seconds"])
+        if not measured:
+            return None
+        typical = {parent: statistics.mean(seconds) for parent, seconds in measured.items()}
+        other = statistics.mean(chain.from_iterable(measured.values()))
+        return sum(typical.get(folder.parent, other) for folder in self.left) / self.parallel
+
+
+def run_job(task: Task, cfg: DictConfig, progress: Progress) -> object:
     """Do one job of a sweep; what it fails of is kept in its folder's ``error.txt``, and does not stop the others.
 
     A job that another sweep is doing is left to it. A sweeper that waits for the value of each run gets the error.
@@ -41,7 +73,7 @@ def work(task: Task, cfg: DictConfig, progress: Progress) -> object:
     forget()  # what the images were when this process last looked
     hydra = HydraConfig.get()
     number = f"run {int(hydra.job.num) + 1}" + (f"/{len(progress.todo)}" if progress.todo else "")
-    own, ablation = apart(cfg)
+    own, ablation = split_ablation(cfg)
     overrides, folder = list(hydra.overrides.task), run_folder(own)
     _before(number, overrides, progress)
     try:
@@ -67,23 +99,16 @@ def _done(task: Task, settings: Settings, number: str, progress: Progress) -> ob
     run.error_file.unlink(missing_ok=True)
     with _output(folder, number):
         value = task(settings)
-    say(f"{number if progress.parallel > 1 else '        '}  {again}{_told(folder)}")
+    result = run.result()
+    figures = f"top-1 {result['top1']:.1f}  {duration(result['seconds'])}  " if result else ""
+    say(f"{number if progress.parallel > 1 else '        '}  {again}{figures}{folder}")
     return value
 
 
 def _before(number: str, overrides: list[str], progress: Progress) -> None:
     own = shlex.join(override for override in overrides if override not in progress.shared)
-    say(f"{number}  {own}{_left(progress)}")
-
-
-def _left(progress: Progress) -> str:
     seconds = progress.seconds_left()
-    return f"  left {duration(seconds)}" if seconds else ""
-
-
-def _told(folder: Path) -> str:
-    result = Run(folder).result()
-    return f"top-1 {result['top1']:.1f}  {duration(result['seconds'])}  {folder}" if result else str(folder)
+    say(f"{number}  {own}" + (f"  left {duration(seconds)}" if seconds else ""))
 
 
 @contextmanager

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from ghostlab.strategies import STRATEGIES, join, load
 from ghostlab.strategies.base import Strategy
-from ghostlab.strategies.plugins import register_modules
-from ghostlab.strategies.registry import knobs
+from ghostlab.strategies.registry import knobs, register_modules
 from ghostlab.testing.runs import SmallRuns, check_killed, check_two_processes, groups, joins
 from ghostlab.testing.settings import SETTINGS, TASK
 from ghostlab.testing.tiny import BATCH, build, load_batch, training_step

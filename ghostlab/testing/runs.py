@@ -23,8 +23,8 @@ from ghostlab.strategies import join
 from ghostlab.testing.processes import killed_at, side_by_side
 from ghostlab.testing.settings import SETTINGS
 from ghostlab.training.build import build_data
+from ghostlab.training.metrics import evaluate
 from ghostlab.training.run import run
-from ghostlab.training.scores import evaluate
 
 __all__ = ["GROUPS", "SmallRuns", "check_killed", "check_two_processes", "groups", "joins"]
 

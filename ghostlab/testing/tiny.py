@@ -21,7 +21,7 @@ from ghostlab.data import Batch
 from ghostlab.distill import Preprocessing, TeacherSource
 from ghostlab.strategies.base import Drawn, Step, Strategy
 from ghostlab.testing.settings import TASK
-from ghostlab.training.step import TrainingStep
+from ghostlab.training.classifier import TrainingStep
 from ghostlab.training.teachers import teacher_sources
 
 __all__ = [

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, Trainer
+from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import nn
 
 from ghostlab.data import DataModule
@@ -18,19 +17,13 @@ from ghostlab.models.rates import DROP_PATH, DROPOUT
 from ghostlab.runs.optimizer import OptimizerConfig
 from ghostlab.runs.settings import Settings
 from ghostlab.strategies.base import Task
-from ghostlab.training.allocator import keep_freed_memory
-from ghostlab.training.checkpoints import Checkpoints
-from ghostlab.training.half import HalfWeights
-from ghostlab.training.history import History
-from ghostlab.training.machine import check_machine, check_options
-from ghostlab.training.progress import EpochLines, ProgressBar
-from ghostlab.training.rehearsal import Rehearsal
-from ghostlab.training.slurm import Enduring, cluster
-from ghostlab.training.smallest_batch import trains_on
+from ghostlab.training.model_checks import trains_on
 from ghostlab.training.stages import Stages
-from ghostlab.training.synchronised import synchronised
 
-__all__ = ["build_data", "build_model", "build_optimizer", "build_task", "build_trainer", "change_model"]
+__all__ = ["build_data", "build_model", "build_optimizer", "build_task", "change_model", "sync_batch_norms"]
+
+CONVERTIBLE = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, BatchNormAct2d)
+"""Batch norms that timm's converter knows."""
 
 
 def build_data(settings: Settings) -> DataModule:
@@ -69,44 +62,24 @@ def change_model(model: nn.Module, settings: Settings, task: Task) -> nn.Module:
         _checkpoint_gradients(model, settings.model["name"])
     if settings.data.batch_size == 1 and not settings.trainer.sync_batchnorm:
         _require_one_image_to_do(model, settings, task)
-    return synchronised(model) if settings.trainer.sync_batchnorm else model
+    return sync_batch_norms(model) if settings.trainer.sync_batchnorm else model
+
+
+def sync_batch_norms(model: nn.Module) -> nn.Module:
+    """``model`` with synchronised batch norms in place of its own: the same function, parameters and names of weights.
+
+    By timm's converter, as torch's forgets the activation that timm's norms apply. Raises ``UsageError`` for a norm
+    that does more than either knows.
+    """
+    norms = [module for module in model.modules() if isinstance(module, CONVERTIBLE)]
+    if unknown := sorted({type(m).__name__ for m in norms if type(m) not in CONVERTIBLE}):
+        raise UsageError(f"trainer.sync_batchnorm=true: {type(model).__name__} has norms of its own, {unknown[0]}")
+    return convert_sync_batchnorm(model)
 
 
 def build_optimizer(settings: Settings, world_size: int = 1) -> OptimizerConfig:
     """The optimizer's settings for the images that ``world_size`` processes see between two of its steps."""
     return settings.optimizer.for_steps_of(settings.data.batch_size * world_size * settings.trainer.accumulate)
-
-
-def build_trainer(settings: Settings, history: History, checkpoints: Checkpoints) -> Trainer:
-    """Lightning's trainer for the machine that the settings name."""
-    wanted = settings.trainer
-    on_terminal = sys.stdout.isatty()
-    shown: Callback = ProgressBar(history) if on_terminal else EpochLines(history)
-    own = [callback for s in settings.strategies for callback in s.callbacks()]
-    check_machine(wanted)
-    half = HalfWeights("bf16-true") if wanted.precision == "bf16-true" else None
-    trainer = Trainer(
-        max_epochs=wanted.max_epochs,
-        accelerator=wanted.accelerator,
-        devices=wanted.devices,
-        num_nodes=wanted.num_nodes,
-        precision=None if half else wanted.precision,  # type: ignore[arg-type]
-        accumulate_grad_batches=wanted.accumulate,
-        gradient_clip_val=wanted.clip,
-        logger=False,  # a run's own is made later
-        callbacks=[*own, Rehearsal(settings.data.batch_size), history, checkpoints, shown, Enduring()],
-        plugins=[plugin for plugin in (cluster(), half) if plugin],
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-        enable_progress_bar=on_terminal,
-        # Where none of the files lies that Lightning loads unasked on Slurm.
-        default_root_dir=checkpoints.run.checkpoints,
-    )
-    check_options(wanted, trainer)
-    if trainer.strategy.root_device.type == "cpu":
-        keep_freed_memory()
-    return trainer
 
 
 def _task(settings: Settings, num_classes: int, steps_per_epoch: int) -> Task:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
+from ghostlab.errors import RunError
 from ghostlab.files import write_file
 from ghostlab.runs.run import Run
-from ghostlab.training.classifier import as_classifier
+from ghostlab.terminal import say
+from ghostlab.training.classifier import Classifier, as_classifier
 
-__all__ = ["Checkpoints"]
+__all__ = ["Checkpoints", "check_resumable"]
+
+RESUMED = ("optimizer_states", "lr_schedulers", "loops", "callbacks", "pytorch-lightning_version")
+"""What a checkpoint has besides weights for a run to go on."""
 
 
 class Checkpoints(Checkpoint):
@@ -49,3 +56,27 @@ class Checkpoints(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_top1, self.best_epoch = state_dict["best_top1"], state_dict["best_epoch"]
+
+
+def check_resumable(checkpoint: Path, classifier: Classifier) -> Path:
+    """``checkpoint``; raises ``RunError`` for one that cannot be read or is of another network than ``classifier``."""
+    try:
+        kept = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        epoch = kept["epoch"] + 1
+        absent = [key for key in RESUMED if key not in kept]
+        theirs = {**kept["state_dict"], **kept.get("state_dict_companions", {})}
+        misfits = _misfits(theirs, classifier.state_dict())
+    except Exception as error:
+        reason = " ".join(str(error).split())[:80]
+        raise RunError(f"{checkpoint}: cannot be read ({reason}); start anew with resume=never") from error
+    if absent or misfits:
+        why = f"has no {absent[0]}" if absent else f"is of another network ({misfits[0]})"
+        raise RunError(f"{checkpoint}: {why}; start anew with resume=never")
+    say(f"resuming after epoch {epoch}")
+    return checkpoint
+
+
+def _misfits(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
+    return [
+        key for key in {**ours, **theirs} if getattr(theirs.get(key), "shape", 0) != getattr(ours.get(key), "shape", 1)
+    ]

@@ -15,11 +15,11 @@ from ghostlab.errors import GhostlabError, RunError, UsageError
 from ghostlab.runs.messages import one_line
 from ghostlab.runs.run import Run
 
-__all__ = ["logged"]
+__all__ = ["log_failures"]
 
 
 @contextmanager
-def logged(run: Run) -> Iterator[None]:
+def log_failures(run: Run) -> Iterator[None]:
     """Append the traceback of what fails to the run's ``log.txt``, and name that file in the error's line.
 
     What has a cause in other code, or is no error of this package, becomes a ``RunError`` or stays the error of this

@@ -1,4 +1,4 @@
-"""Transfer: a model that is about to be trained begins with the weights of an earlier run, or of any checkpoint."""
+"""Transfer, ``model.pretrained=<run folder or checkpoint>``: a model begins with the weights of an earlier training."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ghostlab.errors import RunError, UsageError
+from ghostlab.data import DataModule
+from ghostlab.data.hashing import sample_seeds
+from ghostlab.data.samples import random_state_kept
+from ghostlab.errors import GhostlabError, RunError, UsageError
 from ghostlab.models.checkpoints import read_weights
 from ghostlab.models.official import from_official
 from ghostlab.models.weights import head_of, put
@@ -18,8 +22,10 @@ from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import sites
 from ghostlab.reparam.norms import NormPlace
 from ghostlab.runs.run import Run, find_run
+from ghostlab.runs.settings import Settings
+from ghostlab.training.image_checks import LeakCheck
 
-__all__ = ["Start", "start_from"]
+__all__ = ["Start", "load_pretrained", "some_images", "start_from"]
 
 SAME_NETWORK = ("pretrained", "stem_stride", "drop_rate", "drop_path_rate", "bn_momentum", "bn_eps")
 """Options of a model that its weights do not depend on."""
@@ -136,3 +142,34 @@ def _with_biases(weights: dict[str, Tensor], model: nn.Module, merged: Sequence[
     """A merged convolution has no bias; where the model's has one, it is 0."""
     biases = {f"{name}.bias" for name in merged}
     return {key: torch.zeros_like(value) for key, value in model.state_dict().items() if key in biases} | weights
+
+
+IMAGES = 32
+"""Enough to see how the branches of a convolution go together."""
+
+
+def load_pretrained(model: nn.Module, settings: Settings, data: DataModule, images: LeakCheck) -> str:
+    """Let a run's model begin where ``model.pretrained`` says; what that was in a line, empty if nothing was done.
+
+    An interrupted run that goes on from its own checkpoint needs no source. Errors begin with the key and its value.
+    """
+    source = settings.model.get("pretrained")
+    if not isinstance(source, str) or settings.resumes:
+        return ""
+    images.learn_from("model.pretrained", source)
+    try:
+        with random_state_kept():  # a resumed run draws the same without it
+            began = start_from(model, source, settings.model, data.class_names, lambda: some_images(data))
+    except GhostlabError as error:
+        raise type(error)(f"model.pretrained={source}: {error}") from error
+    far = run.unfinished() if (run := find_run(source)) else ""
+    return f"weights   of {source}, {began}" + (f"; that run is not finished ({far})" if far else "")
+
+
+def some_images(data: DataModule) -> Tensor:
+    """Training images (B, 3, H, W) from all over the data set, as at the end of training; the same for a seed."""
+    index = np.linspace(0, data.train_size - 1, min(IMAGES, data.train_size)).astype(np.int64)
+    seeds, view = sample_seeds(index, data.seed, 0), len(data.views) - 1
+    keys = [(one, seed, view) for one, seed in zip(index.tolist(), seeds.tolist(), strict=True)]
+    [batch] = data.listed_dataloader(lambda: iter([keys]))
+    return batch.images

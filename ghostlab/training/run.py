@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer
@@ -20,40 +19,41 @@ from ghostlab.data import DataModule
 from ghostlab.data.manifest import Manifest, forget
 from ghostlab.errors import RunError, UsageError, lacks_memory
 from ghostlab.files import write_text
-from ghostlab.runs.identity import difference
+from ghostlab.runs.identity import config_difference
 from ghostlab.runs.processes import check_processes, is_first
 from ghostlab.runs.settings import Settings, parse
 from ghostlab.slurm import enduring
 from ghostlab.strategies.base import Task
 from ghostlab.terminal import say
-from ghostlab.training import report
 from ghostlab.training.build import (
     build_data,
     build_model,
     build_optimizer,
     build_task,
-    build_trainer,
     change_model,
 )
-from ghostlab.training.changed import refuse_other_images, say_what_changed
-from ghostlab.training.checkpoints import Checkpoints
+from ghostlab.training.checkpoints import Checkpoints, check_resumable
 from ghostlab.training.classifier import Classifier
-from ghostlab.training.failures import logged
-from ghostlab.training.fitting import check_fit
+from ghostlab.training.failures import log_failures
 from ghostlab.training.history import History
-from ghostlab.training.images import RunImages
-from ghostlab.training.leak import Images
+from ghostlab.training.image_checks import LeakCheck, refuse_other_images, say_what_changed
 from ghostlab.training.loggers import RunLogger, build_logger
-from ghostlab.training.narrow_maps import check_narrow_maps
-from ghostlab.training.results import draw_curves, summary
-from ghostlab.training.services import RunServices
-from ghostlab.training.transfer import start
+from ghostlab.training.model_checks import check_fit, check_narrow_maps
+from ghostlab.training.pretrained import load_pretrained
+from ghostlab.training.results import (
+    draw_curves,
+    print_finished,
+    print_header,
+    print_result,
+    print_strategy,
+    summarize_run,
+)
+from ghostlab.training.services import RunImages, RunServices
+from ghostlab.training.trainer import build_trainer
 
 __all__ = ["open_services", "run", "train"]
 
 LEAKED = "{:.2%} of the validation images were learned from, by the run's teacher or the run that it started from"
-RESUMED = ("optimizer_states", "lr_schedulers", "loops", "callbacks", "pytorch-lightning_version")
-"""What a checkpoint has besides weights for a run to go on."""
 LOOK_EVERY = 0.5
 """Seconds between looks for a teacher that another process trains."""
 
@@ -73,7 +73,7 @@ def train(settings: Settings, as_teacher: bool = False) -> dict[str, Any]:
     """
     if not as_teacher:
         check_processes(settings.trainer)
-    _quieten()
+    _silence_lightning()
     result = _finished(settings)
     if result is None and as_teacher and not is_first():
         result = _awaited(settings)
@@ -83,19 +83,21 @@ def train(settings: Settings, as_teacher: bool = False) -> dict[str, Any]:
                 settings.run.refuse_busy()
             say_what_changed(settings)
         parts = _prepare(settings)
-        with _alone(settings, wait=as_teacher), enduring(), logged(settings.run):
+        # The first process of a run holds its lock.
+        alone = settings.run.alone(wait=as_teacher) if is_first() else nullcontext()
+        with alone, enduring(), log_failures(settings.run):
             # Another process may have finished it since.
             result = _finished(settings) or _train(settings, parts)
         if not as_teacher:
-            report.result(settings.folder, result)
+            print_result(settings.folder, result)
     elif not as_teacher:
-        report.already_finished(settings.folder, result)
+        print_finished(settings.folder, result)
     return result
 
 
 def open_services(settings: Settings) -> tuple[Task, RunServices]:
     """What the strategies of a run may ask for, without the run: for commands that do a part of its work."""
-    _quieten()
+    _silence_lightning()
     history, checkpoints = History(settings.run.history_file), Checkpoints(settings.run)
     return _services(settings, build_trainer(settings, history, checkpoints))
 
@@ -133,16 +135,16 @@ def _prepare(settings: Settings) -> _Parts:
     model = build_model(settings, task)
     check_fit(model, settings, task)
     check_narrow_maps(model, settings, task, trainer.strategy.root_device)
-    began = start(model, settings, services.data, services.known)
+    began = load_pretrained(model, settings, services.data, services.known)
     optimizer = build_optimizer(settings, trainer.world_size)
     trainer.logger = logger = build_logger(settings)
-    report.header(settings, services.data, model, optimizer)
+    print_header(settings, services.data, model, optimizer)
     if began:
         say(began)
     model = change_model(model, settings, task)
     for strategy in settings.strategies:
         strategy.prepare(model, task, services)
-        report.strategy(strategy)
+        print_strategy(strategy)
     classifier = Classifier(
         model,
         settings.strategies,
@@ -159,14 +161,14 @@ def _services(settings: Settings, trainer: Trainer) -> tuple[Task, RunServices]:
     data = build_data(settings)
     task = build_task(settings, data, trainer.world_size)
     images = RunImages(data, settings.strategies, task, trainer)
-    return task, RunServices(settings, data, images, Images(settings, data), trainer, train=train)
+    return task, RunServices(settings, data, images, LeakCheck(settings, data), trainer, train=train)
 
 
 def _train(settings: Settings, parts: _Parts) -> dict[str, Any]:
     refuse_other_images(settings, parts.images)
     if settings.force or settings.resume == "never":
         rank_zero_only(settings.run.clear)()
-    _sweep(settings.folder)
+    _drop_slurm_checkpoints(settings.folder)
     _write_config(settings, parts)
     _fit(settings, parts)
     return _finish(settings, parts)
@@ -176,7 +178,7 @@ def _fit(settings: Settings, parts: _Parts) -> None:
     if parts.logger:
         parts.logger.log_hyperparams(_config(settings, parts))
     # Only the first process has cleared the folder for a new start: the others may still see what was there.
-    checkpoint = _resumable(settings.run.last, parts.classifier) if settings.resumes else None
+    checkpoint = check_resumable(settings.run.last, parts.classifier) if settings.resumes else None
     try:
         parts.trainer.fit(parts.classifier, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:  # Lightning's answer to Ctrl-C
@@ -189,7 +191,7 @@ def _fit(settings: Settings, parts: _Parts) -> None:
 
 
 def _finish(settings: Settings, parts: _Parts) -> dict[str, Any]:
-    result = summary(settings, parts.classifier, parts.history, parts.checkpoints)
+    result = summarize_run(settings, parts.classifier, parts.history, parts.checkpoints)
     for strategy in settings.strategies:
         result |= strategy.figures()
     result["val_leaked"] = parts.images.leaked
@@ -202,29 +204,6 @@ def _finish(settings: Settings, parts: _Parts) -> dict[str, Any]:
     if parts.logger:
         parts.logger.finish(result, parts.trainer.global_step)
     return result
-
-
-def _resumable(checkpoint: Path, classifier: Classifier) -> Path:
-    try:
-        kept = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-        epoch = kept["epoch"] + 1
-        absent = [key for key in RESUMED if key not in kept]
-        theirs = {**kept["state_dict"], **kept.get("state_dict_companions", {})}
-        misfits = _misfits(theirs, classifier.state_dict())
-    except Exception as error:
-        reason = " ".join(str(error).split())[:80]
-        raise RunError(f"{checkpoint}: cannot be read ({reason}); start anew with resume=never") from error
-    if absent or misfits:
-        why = f"has no {absent[0]}" if absent else f"is of another network ({misfits[0]})"
-        raise RunError(f"{checkpoint}: {why}; start anew with resume=never")
-    say(f"resuming after epoch {epoch}")
-    return checkpoint
-
-
-def _misfits(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
-    return [
-        key for key in {**ours, **theirs} if getattr(theirs.get(key), "shape", 0) != getattr(ours.get(key), "shape", 1)
-    ]
 
 
 @rank_zero_only
@@ -246,7 +225,7 @@ def _refuse_other_run(settings: Settings) -> None:
     if settings.force or not run.config_file.exists():
         return
     try:
-        differs = difference(settings.config, run.config())
+        differs = config_difference(settings.config, run.config())
     except (RunError, KeyError, TypeError, AttributeError) as error:
         cause = error if isinstance(error, RunError) else f"{run.config_file}: not the configuration of a run"
         raise RunError(f"{cause}; force=true trains it anew") from error
@@ -255,18 +234,13 @@ def _refuse_other_run(settings: Settings) -> None:
 
 
 @rank_zero_only
-def _sweep(folder: Path) -> None:
+def _drop_slurm_checkpoints(folder: Path) -> None:
     """Drop what Lightning kept of jobs on Slurm in earlier versions."""
     for file in folder.glob("hpc_ckpt_*.ckpt"):
         file.unlink()
 
 
-def _alone(settings: Settings, wait: bool) -> AbstractContextManager[None]:
-    """The first process of a run holds its lock."""
-    return settings.run.alone(wait) if is_first() else nullcontext()
-
-
-def _quieten() -> None:
+def _silence_lightning() -> None:
     """Lightning's notices about hardware, loaders and loggers say nothing that a run's own lines do not."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     known = (

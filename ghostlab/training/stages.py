@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ghostlab.data.samples import seeded
 from ghostlab.data.transforms import View
 from ghostlab.strategies.base import Stage, Strategy, Task
-from ghostlab.training.mixing import Mixing
 
-__all__ = ["Stages"]
+__all__ = ["Mixing", "Stages"]
 
 
 @dataclass(frozen=True)
@@ -75,3 +79,27 @@ def _part(stage: Stage, strategies: Sequence[Strategy], task: Task) -> StagePart
     images = [t for s in active for t in s.image_transforms(then)]
     tensors = [t for s in active for t in s.tensor_transforms(then)]
     return StagePart(stage, View(stage.image_size, images, tensors), Mixing(active, then))
+
+
+SALT = 0x5DEECE66
+"""The seed of a batch is that of its first image, whose own transforms shall not draw the same numbers."""
+
+
+class Mixing:
+    """What the joined strategies do to batches of images; false when they do nothing."""
+
+    def __init__(self, strategies: Sequence[Strategy], task: Task) -> None:
+        self.num_classes = task.num_classes
+        self._mixers = [mixer for s in strategies if (mixer := s.mixer(task)) is not None]
+
+    def __bool__(self) -> bool:
+        return bool(self._mixers)
+
+    def __call__(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """Mixed images (B, C, H, W) and probabilities (B, classes), for class indices (B,) or probabilities."""
+        if not self._mixers:
+            return images, targets
+        if targets.ndim == 1:
+            targets = F.one_hot(targets, self.num_classes).float()
+        with seeded(seed ^ SALT):
+            return self._mixers[int(torch.randint(len(self._mixers), ()))](images, targets)

@@ -12,7 +12,7 @@ from typing import Any
 import timm
 from torch import nn
 
-from ghostlab.distill.views import Preprocessing
+from ghostlab.distill.teachers import Preprocessing
 from ghostlab.errors import GhostlabError, RunError, UsageError, nearest
 from ghostlab.models import create_model, load_weights
 from ghostlab.models.checkpoints import read_state_dict

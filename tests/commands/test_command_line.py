@@ -18,13 +18,14 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from pytest import param
 
-from ghostlab.cli.arguments import checked
-from ghostlab.cli.guard import guarded, hydra_command
+from ghostlab.cli.arguments import check_arguments
+from ghostlab.cli.guard import guarded
+from ghostlab.cli.train import hydra_command
 from ghostlab.errors import UsageError
 from ghostlab.runs.compose import compose
 from ghostlab.runs.messages import exit_code, one_line
 from ghostlab.runs.settings import Settings, parse
-from ghostlab.studies.application import Application
+from ghostlab.studies.jobs import Application
 from tests.conftest import Command, as_in_a_new_process
 
 Mistake = (UsageError, HydraException, OmegaConfBaseException)
@@ -140,7 +141,7 @@ def check(error: BaseException, says: str) -> None:
 )
 def test_what_cannot_be_meant_is_refused_at_once(line: str, says: str) -> None:
     with pytest.raises(Mistake) as refused:
-        checked(words(line))
+        check_arguments(words(line))
     check(refused.value, says)
 
 
@@ -199,7 +200,7 @@ def test_what_is_wrong_in_the_configuration_is_one_line(line: str, says: str) ->
 
 
 def settled(line: str) -> Settings:
-    return parse(compose(checked(words(line))))
+    return parse(compose(check_arguments(words(line))))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pytest import param
 from ghostlab.data.config import DataConfig, TeacherConfig
 from ghostlab.data.datasets import DATASETS
 from ghostlab.errors import UsageError
-from ghostlab.runs.identity import plain
+from ghostlab.runs.identity import to_plain_dict
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted((CONF / "data").glob("*.yaml"))
@@ -24,7 +24,7 @@ CUSTOM = ("factory", "options")
 def read(path: Path) -> dict[str, Any]:
     """The file as a run sees it whose model names no image size."""
     cfg = OmegaConf.create({"data": OmegaConf.load(path), "outputs": "outputs"})
-    given = plain(cfg.data)
+    given = to_plain_dict(cfg.data)
     if path.stem == "custom":
         return {**given, "name": "sets:load", "factory": "sets:load"}
     return {**given, "root": "somewhere"} if given["root"] == "???" else given

@@ -10,8 +10,15 @@ import pytest
 import torch
 from pytest import approx, param
 
-from ghostlab.distill.cache import AnswerCache, Header, difference, refuse_other
-from ghostlab.distill.topk import FLOOR, compress, expand
+from ghostlab.distill.cache import (
+    FLOOR,
+    AnswerCache,
+    Header,
+    compress_logits,
+    expand_logits,
+    fingerprint_difference,
+    refuse_mismatch,
+)
 from ghostlab.errors import RunError, UsageError
 
 IMAGES, CLASSES, K = 5, 7, 3
@@ -42,14 +49,14 @@ def cache(tmp_path: Path) -> AnswerCache:
 
 def test_the_most_probable_classes_are_kept() -> None:
     logits = torch.tensor([[0.1, 0.6, 0.25, 0.05], [0.3, 0.15, 0.15, 0.4]]).log() + 5
-    classes, probabilities = compress(logits, 2)
+    classes, probabilities = compress_logits(logits, 2)
     assert (classes.dtype, probabilities.dtype) == (np.uint16, np.float16)
     assert classes.tolist() == [[1, 2], [3, 0]]
     assert probabilities.tolist() == [approx([0.6, 0.25], rel=1e-3), approx([0.4, 0.3], rel=1e-3)]
 
 
 def test_the_rest_is_shared_out_evenly() -> None:
-    full = expand(torch.tensor([[4, 1]]), torch.tensor([[0.5, 0.25]]), 5).exp()
+    full = expand_logits(torch.tensor([[4, 1]]), torch.tensor([[0.5, 0.25]]), 5).exp()
     assert full.tolist() == [approx([0.25 / 3, 0.25, 0.25 / 3, 0.25 / 3, 0.5], rel=1e-6)]
 
 
@@ -58,23 +65,24 @@ def test_the_rest_is_shared_out_evenly() -> None:
     [param([1.0, 0.0], FLOOR, id="nothing-left"), param([0.9995, 0.001], FLOOR, id="rounded-above-1")],
 )
 def test_a_class_without_mass_stays_finite(kept: list[float], floor: float) -> None:
-    assert expand(torch.tensor([[0, 1]]), torch.tensor([kept]), 3)[0, 2].exp().item() == approx(floor)
+    assert expand_logits(torch.tensor([[0, 1]]), torch.tensor([kept]), 3)[0, 2].exp().item() == approx(floor)
 
 
 def test_all_classes_kept_are_the_answer_to_half_precision() -> None:
     logits = 3 * torch.randn(64, 10)
-    classes, probabilities = (torch.from_numpy(a.astype(np.float32)) for a in compress(logits, 10))
-    again = expand(classes, probabilities, 10).softmax(1)
+    classes, probabilities = (torch.from_numpy(a.astype(np.float32)) for a in compress_logits(logits, 10))
+    again = expand_logits(classes, probabilities, 10).softmax(1)
     torch.testing.assert_close(again, logits.softmax(1), rtol=2e-3, atol=1e-7)
 
 
 def test_indices_reach_the_largest_number_of_classes() -> None:
     logits = torch.zeros(1, 2**16)
     logits[0, -1] = 20
-    classes, probabilities = compress(logits, 1)
+    classes, probabilities = compress_logits(logits, 1)
     assert classes.tolist() == [[2**16 - 1]]
     assert (
-        expand(torch.from_numpy(classes.astype(np.int32)), torch.from_numpy(probabilities), 2**16).argmax() == 2**16 - 1
+        expand_logits(torch.from_numpy(classes.astype(np.int32)), torch.from_numpy(probabilities), 2**16).argmax()
+        == 2**16 - 1
     )
 
 
@@ -144,8 +152,8 @@ def test_a_damaged_cache_is_named_in_one_line(cache: AnswerCache, file: str, con
 def test_the_difference_of_a_fingerprint_is_named(tmp_path: Path, ours: dict, named: str | None) -> None:
     cache = AnswerCache(tmp_path, HEADER._replace(fingerprint={"a": {"b": 1, "c": [2, 3]}}))
     if named is None:
-        refuse_other(cache, ours)
-        assert difference(json.loads(json.dumps(ours)), cache.header.fingerprint) is None
+        refuse_mismatch(cache, ours)
+        assert fingerprint_difference(json.loads(json.dumps(ours)), cache.header.fingerprint) is None
     else:
         with pytest.raises(UsageError, match=named):
-            refuse_other(cache, ours)
+            refuse_mismatch(cache, ours)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from ghostlab.distill import Choice, Preprocessing, Teacher
-from ghostlab.distill.views import Committee
+from ghostlab.distill import Preprocessing, Teacher, TeacherChoice
+from ghostlab.distill.teachers import Committee
 from ghostlab.models import create_model
 from ghostlab.training.teachers import teacher_sources
 
@@ -24,8 +24,8 @@ def files(tmp_path: Path) -> list[str]:
     return [str(tmp_path / f"{name}.pth") for name in ("a", "b")]
 
 
-def choice(files: list[str], **options: object) -> Choice:
-    return Choice(teacher_sources(files, ["resnet10t"] * len(files)), [1.0] * len(files), **options)  # type: ignore[arg-type]
+def choice(files: list[str], **options: object) -> TeacherChoice:
+    return TeacherChoice(teacher_sources(files, ["resnet10t"] * len(files)), [1.0] * len(files), **options)  # type: ignore[arg-type]
 
 
 def test_one_teacher_answers_for_itself(files: list[str]) -> None:
@@ -61,6 +61,6 @@ def test_the_identity_changes_with_everything_that_changes_the_answers(files: li
         choice(files[:1]),
         choice(files, size=20),
         choice(files, mean=(0.1,) * 3),
-        Choice(teacher_sources(files, ["resnet10t"] * 2), [1.0, 2.0]),
+        TeacherChoice(teacher_sources(files, ["resnet10t"] * 2), [1.0, 2.0]),
     ]
     assert all(other.identity(GIVEN) != same for other in others)

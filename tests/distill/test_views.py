@@ -10,7 +10,7 @@ from pytest import approx, param
 from torch import Tensor, nn
 
 from ghostlab.distill import Preprocessing, Teacher, answers
-from ghostlab.distill.views import Committee
+from ghostlab.distill.teachers import Committee
 
 STUDENTS = Preprocessing((0.2, 0.4, 0.6), (0.1, 0.2, 0.3), (8,))
 PIXELS = torch.rand(2, 3, 8, 8)

@@ -14,7 +14,7 @@ import ghostlab
 from ghostlab.data import DataConfig
 from ghostlab.models.options import given
 from ghostlab.runs import compose
-from ghostlab.runs.settings import typed
+from ghostlab.runs.settings import parse_node
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 
@@ -73,7 +73,7 @@ def node(file: str, stem_stride: int = 2, **changes: Any) -> dict[str, Any]:
 
 def sizes(*overrides: str) -> tuple[int, int]:
     """Sides of the training and of the validation images of a run."""
-    data = typed(DataConfig, compose(overrides).data, "data")
+    data = parse_node(DataConfig, compose(overrides).data, "data")
     return data.image_size, data.resolved_test_size
 
 

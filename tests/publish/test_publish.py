@@ -25,7 +25,7 @@ from ghostlab.publish.card import _ablation
 from ghostlab.publish.facts import Facts, find_ablation, read_latencies, run_command
 from ghostlab.publish.target import open_saved, save_for_timm, timm_network
 from ghostlab.runs import compose, config_hash
-from ghostlab.runs.identity import plain
+from ghostlab.runs.identity import to_plain_dict
 from ghostlab.runs.run import open_run
 from tests.conftest import Command
 from tests.reparam.nets import scatter
@@ -110,7 +110,7 @@ def test_the_command_of_the_card_trains_the_same_run(published: tuple[Path, Fact
 
 def test_of_absolute_paths_the_command_tells_the_last_part() -> None:
     cfg = compose(["data=imagefolder", "data.root='/home/me/my birds'", "outputs=/scratch"])
-    command = run_command(plain(cfg))
+    command = run_command(to_plain_dict(cfg))
     assert "/home" not in command and "/scratch" not in command and "data.root=my birds" in shlex.split(command)
 
 

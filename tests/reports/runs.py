@@ -10,8 +10,7 @@ from typing import Any
 import yaml
 
 from ghostlab.runs import config_hash
-from ghostlab.studies.plan import Comparison, Plan, Row, Table, write_plan
-from ghostlab.studies.relations import against
+from ghostlab.studies.plan import Comparison, Plan, Row, Table, compare_rows, write_plan
 
 __all__ = ["config", "planned", "row", "table", "write_run"]
 
@@ -64,7 +63,7 @@ def row(strategy: str, seeds: int = 3, name: str = "", overrides: Sequence[str] 
 def table(rows: Sequence[Row], comparisons: Sequence[Comparison] | None = None) -> Table:
     """Rows that are compared with the first one, unless said otherwise."""
     return Table(
-        "digits", [], rows, [against(one, rows[0]) for one in rows[1:]] if comparisons is None else comparisons
+        "digits", [], rows, [compare_rows(one, rows[0]) for one in rows[1:]] if comparisons is None else comparisons
     )
 
 
@@ -82,7 +81,7 @@ def planned(
         }
         digits = config_hash(config(name, **settings))
         rows.append(Row(name, name, [f"strategy={name}"], digits, places))
-    compared = [against(one, rows[0]) for one in rows[1:]]
+    compared = [compare_rows(one, rows[0]) for one in rows[1:]]
     plan = Plan(kind, "python train.py -m", folder, [Table("digits  ghostnetv2", ["data=digits"], rows, compared)])
     write_plan(folder / "ablation/one", plan)
     return folder / "ablation/one", plan

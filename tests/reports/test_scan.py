@@ -12,7 +12,7 @@ from pytest import param
 from ghostlab.reports.scan import scan
 from ghostlab.runs import compose, config_hash
 from ghostlab.runs.command import common_overrides, row_overrides
-from ghostlab.runs.identity import plain
+from ghostlab.runs.identity import to_plain_dict
 from ghostlab.studies.plan import Comparison, Table
 from tests.reports.runs import config, write_run
 
@@ -127,7 +127,7 @@ def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
 )
 def test_the_command_of_a_run_makes_the_same_run(given: list[str]) -> None:
     wanted = compose(given)
-    kept = yaml.safe_load(yaml.safe_dump(plain(wanted)))
+    kept = yaml.safe_load(yaml.safe_dump(to_plain_dict(wanted)))
     again = compose([*common_overrides(kept), *row_overrides(kept)])
     assert config_hash(again) == config_hash(wanted)
 

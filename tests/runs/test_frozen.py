@@ -11,8 +11,7 @@ import yaml
 from pytest import param
 
 from ghostlab.runs import CONF, compose, config_hash
-from ghostlab.runs.identity import NOT_IDENTITY, SCHEMA
-from ghostlab.runs.normal import flat, normal
+from ghostlab.runs.identity import NOT_IDENTITY, SCHEMA, flatten, normalize
 
 DEFAULTS = Path(__file__).with_name("defaults.json")
 GROUPS = ("data", "model", "optimizer", "strategy", "trainer")
@@ -53,9 +52,9 @@ def defaults() -> dict[str, Any]:
     found = {}
     for file in sorted(CONF.glob("*/*.yaml")):
         if file.parent.name in GROUPS:
-            for key, value in flat(yaml.safe_load(file.read_text())).items():
+            for key, value in flatten(yaml.safe_load(file.read_text())).items():
                 if not f"{file.parent.name}.{key}.".startswith(tuple(f"{name}." for name in NOT_IDENTITY)):
-                    found[f"{file.parent.name}/{file.stem}/{key}"] = normal(value)
+                    found[f"{file.parent.name}/{file.stem}/{key}"] = normalize(value)
     return found
 
 

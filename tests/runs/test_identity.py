@@ -13,7 +13,7 @@ from pytest import param
 
 from ghostlab.data.manifest import forget
 from ghostlab.runs import compose, config_hash, run_folder
-from ghostlab.runs.identity import difference, identity, plain, values
+from ghostlab.runs.identity import config_difference, identity, identity_values, to_plain_dict
 
 
 @cache
@@ -158,11 +158,11 @@ def test_a_key_that_a_run_on_disk_does_not_have_yet_has_its_default_value(key: s
         parent, _, name = key.rpartition(".")
         del OmegaConf.select(before, parent)[name]
     assert config_hash(before) == config_hash(now)
-    assert difference(plain(now), plain(before)) is None
+    assert config_difference(to_plain_dict(now), to_plain_dict(before)) is None
     assert run_folder(before) == run_folder(now)
     other = changed({key: "nearest"}, "strategy=reparam")
     assert config_hash(other) != config_hash(before)
-    assert str(difference(plain(other), plain(before))).startswith(f"{key}=nearest here, ")
+    assert str(config_difference(to_plain_dict(other), to_plain_dict(before))).startswith(f"{key}=nearest here, ")
 
 
 def test_the_order_in_which_strategies_are_joined_does_not_change_the_hash() -> None:
@@ -170,9 +170,9 @@ def test_the_order_in_which_strategies_are_joined_does_not_change_the_hash() -> 
 
 
 def test_the_difference_of_two_runs_names_the_first_key() -> None:
-    one, two = plain(changed({"optimizer.lr": 0.5})), plain(composed())
-    assert difference(one, one) is None
-    assert difference(one, two) == f"optimizer.lr=0.5 here, {two['optimizer']['lr']} there"
+    one, two = to_plain_dict(changed({"optimizer.lr": 0.5})), to_plain_dict(composed())
+    assert config_difference(one, one) is None
+    assert config_difference(one, two) == f"optimizer.lr=0.5 here, {two['optimizer']['lr']} there"
 
 
 def test_a_configuration_of_another_version_has_an_identity(tmp_path: Path) -> None:
@@ -232,10 +232,10 @@ def test_where_a_set_is_kept_that_is_downloaded_does_not_count() -> None:
 def test_the_configuration_of_a_run_tells_its_identity_without_the_images(tmp_path: Path) -> None:
     root = images(tmp_path / "data", SPLIT)
     cfg = changed({"data.root": str(root)}, "data=imagefolder")
-    kept = {**plain(cfg), "images": identity(cfg)["images"]}
+    kept = {**to_plain_dict(cfg), "images": identity(cfg)["images"]}
     shutil.rmtree(root)
     forget()
     assert config_hash(kept) == config_hash({**kept, "data": {**kept["data"], "root": "elsewhere"}})
-    assert difference(kept, {**kept, "images": "0" * 16}) == f"images={kept['images']} here, {'0' * 16} there"
-    assert values(kept)["data.root"] == str(root)
+    assert config_difference(kept, {**kept, "images": "0" * 16}) == f"images={kept['images']} here, {'0' * 16} there"
+    assert identity_values(kept)["data.root"] == str(root)
     assert config_hash(cfg) != config_hash(kept)  # the folder is not there: its place is all that is known

@@ -9,8 +9,7 @@ from pytest import approx, param
 
 from ghostlab.errors import RunError, UsageError
 from ghostlab.runs import compose
-from ghostlab.runs.objective import tradeoff
-from ghostlab.runs.settings import parse
+from ghostlab.runs.settings import parse, tradeoff
 from tests.conftest import Command
 
 RESULT = {"top1": 80.0, "macs_deploy": 800e6}

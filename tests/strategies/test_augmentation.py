@@ -15,8 +15,7 @@ from timm.data.auto_augment import auto_augment_transform, rand_augment_transfor
 
 from ghostlab.strategies.autoaugment import POLICIES, AutoAugment, auto_augment
 from ghostlab.strategies.erasing import Erasing, random_erasing
-from ghostlab.strategies.image_operations import operation_options
-from ghostlab.strategies.randaugment import RandAugment, rand_augment
+from ghostlab.strategies.randaugment import RandAugment, operation_options, rand_augment
 from ghostlab.testing.settings import TASK
 
 MEAN = (0.5, 0.4, 0.3)

@@ -12,18 +12,19 @@ from torch import nn
 
 from ghostlab.errors import UsageError
 from ghostlab.runs import compose
-from ghostlab.runs.identity import plain
+from ghostlab.runs.config_checks import ineffective_keys
+from ghostlab.runs.identity import to_plain_dict
 from ghostlab.runs.run import Run
 from ghostlab.runs.settings import Settings, parse
-from ghostlab.runs.twice import passed_over
 from ghostlab.strategies import STRATEGIES, load
 from ghostlab.strategies.droppath import drop_path_rates
-from ghostlab.training.build import build_data, build_model, build_optimizer, build_task, build_trainer, change_model
+from ghostlab.training.build import build_data, build_model, build_optimizer, build_task, change_model
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.history import History
 from ghostlab.training.services import default_teacher
 from ghostlab.training.stages import Stages
 from ghostlab.training.teachers import teacher_sources
+from ghostlab.training.trainer import build_trainer
 from tests.conftest import Command
 
 SMALL = ("model=efficientnet_b0", "model.name=test_efficientnet")
@@ -220,8 +221,8 @@ def test_a_command_names_both_keys(call: Command) -> None:
     ],
 )
 def test_a_key_that_another_one_passes_over_is_refused(overrides: tuple[str, ...], key: str, other: str) -> None:
-    config = plain(compose(overrides))
-    [found] = passed_over(config)
+    config = to_plain_dict(compose(overrides))
+    [found] = ineffective_keys(config)
     assert found.key == key
     assert other in found.other
     if "root" not in str(overrides):
@@ -260,7 +261,7 @@ EXPERIMENTS = sorted(file.stem for file in (Path(__file__).parents[2] / "conf/ex
     ],
 )
 def test_what_only_takes_the_place_of_a_default_is_fine(overrides: tuple[str, ...]) -> None:
-    assert [*passed_over(plain(compose(overrides)))] == []
+    assert [*ineffective_keys(to_plain_dict(compose(overrides)))] == []
 
 
 @pytest.mark.parametrize(

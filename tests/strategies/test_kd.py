@@ -14,8 +14,7 @@ from torch import nn
 from ghostlab.distill import answers, dist, dkd, feature, hard, soft
 from ghostlab.errors import UsageError
 from ghostlab.strategies.base import Step
-from ghostlab.strategies.kd import KnowledgeDistillation
-from ghostlab.strategies.kd_knobs import KINDS
+from ghostlab.strategies.kd import KINDS, KnowledgeDistillation
 from ghostlab.testing.settings import TASK
 from ghostlab.testing.tiny import FakeServices, TinyNet
 from ghostlab.training.teachers import NamedTeacher

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-import ghostlab.strategies.run_cache
+import ghostlab.strategies.answers
 from ghostlab.distill import AnswerCache, answers
 from ghostlab.errors import UsageError
 from ghostlab.strategies.base import Drawn, Step
@@ -24,7 +24,7 @@ N = 10
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ghostlab.strategies.run_cache, "PIECE", 6)
+    monkeypatch.setattr(ghostlab.strategies.answers, "PIECE", 6)
 
 
 def services(outputs: Path, **settings: Any) -> FakeServices:
@@ -62,7 +62,7 @@ def test_training_replays_the_seeds_of_the_cache(tmp_path: Path) -> None:
     found = services(tmp_path)
     prepare(found)
     [(seed, seeds)] = found.images.replayed
-    assert seed == ghostlab.strategies.run_cache.SEED
+    assert seed == ghostlab.strategies.answers.CACHE_SEED
     assert seeds(1, np.array([4, 2])).tolist() == [2004, 2002]
 
 

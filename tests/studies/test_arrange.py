@@ -10,14 +10,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from pytest import param
 
 from ghostlab.errors import UsageError
-from ghostlab.studies.arrange import AblationConfig, arrange
-from ghostlab.studies.jobs import Composer, Job, choices
+from ghostlab.studies.ablation import AblationConfig, plan_ablation
+from ghostlab.studies.jobs import Composer, Job, sweep_choices
 from ghostlab.studies.plan import Comparison, Table
 
 
 def arranged(*overrides: str, **wanted: Any) -> tuple[list[Job], list[Table]]:
-    given = choices(OverridesParser.create().parse_overrides(list(overrides)))
-    return arrange(given, AblationConfig(**wanted), Path("outputs"), Composer())
+    given = sweep_choices(OverridesParser.create().parse_overrides(list(overrides)))
+    return plan_ablation(given, AblationConfig(**wanted), Path("outputs"), Composer())
 
 
 def test_every_row_has_a_run_of_every_seed_and_a_part_of_them_has_whole_rows() -> None:

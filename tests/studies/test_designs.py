@@ -6,7 +6,7 @@ import pytest
 from pytest import param
 
 from ghostlab.errors import UsageError
-from ghostlab.studies.designs import DESIGNS, LARGEST_FACTORIAL, parts_of
+from ghostlab.studies.ablation import DESIGNS, LARGEST_FACTORIAL, ablated_parts
 
 
 def made(design: str, parts: list[str], base: str = "baseline") -> list[tuple[str, str, str | None, str]]:
@@ -26,7 +26,7 @@ def made(design: str, parts: list[str], base: str = "baseline") -> list[tuple[st
     ],
 )
 def test_what_is_ablated(values: list[str], parts: list[str]) -> None:
-    assert parts_of(values) == parts
+    assert ablated_parts(values) == parts
 
 
 def test_each_strategy_alone_is_compared_with_the_base() -> None:
@@ -58,7 +58,7 @@ def test_a_factorial_has_every_subset_that_can_be_joined() -> None:
 
 
 def test_the_variants_of_a_recipe_carry_its_name() -> None:
-    assert made("leave_one_out", parts_of(["ghostnetv3"]))[0][1] == "ghostnetv3"
+    assert made("leave_one_out", ablated_parts(["ghostnetv3"]))[0][1] == "ghostnetv3"
 
 
 @pytest.mark.parametrize(
@@ -77,4 +77,4 @@ def test_what_cannot_be_made_is_refused(design: str, parts: list[str], base: str
 
 def test_a_baseline_alone_is_no_ablation() -> None:
     with pytest.raises(UsageError, match="an ablation needs strategies"):
-        parts_of(["baseline"])
+        ablated_parts(["baseline"])

@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from pytest import param
 
 from ghostlab.errors import UsageError
-from ghostlab.studies.jobs import Composer, late
+from ghostlab.studies.jobs import Composer, defer_knob
 
 KINDS = ["strategy.kd.kind=soft", "strategy.kd.kind=dkd"]
 
@@ -80,7 +80,7 @@ def test_a_value_that_no_run_uses_is_refused(choices: list[list[str]], message: 
     ],
 )
 def test_the_value_of_a_strategy_is_set_in_the_runs_only(typed: str, passed_on: str) -> None:
-    assert late(typed) == passed_on
+    assert defer_knob(typed) == passed_on
     if passed_on != typed:
         [override] = OverridesParser.create().parse_overrides([passed_on])
         parser = OverridesParser.create()

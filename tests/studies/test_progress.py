@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ghostlab.runs.run import Run
-from ghostlab.studies.progress import Progress
+from ghostlab.studies.worker import Progress
 
 
 def finish(folder: Path, seconds: float) -> None:

@@ -8,8 +8,16 @@ import pytest
 from pytest import param
 
 from ghostlab.errors import UsageError
-from ghostlab.studies.plan import Comparison, Plan, Row
-from ghostlab.studies.relations import against, parts, reference_row, with_comparison, with_reference
+from ghostlab.studies.plan import (
+    Comparison,
+    Plan,
+    Row,
+    compare_rows,
+    joined_strategies,
+    reference_row,
+    with_comparison,
+    with_reference,
+)
 from tests.reports.runs import row, table
 
 
@@ -22,9 +30,9 @@ def plan(*strategies: str) -> Plan:
 
 
 def test_recipes_are_taken_apart_and_the_baseline_is_nothing() -> None:
-    assert parts("ghostnetv3") == {"reparam", "kd", "cosine", "ema", "randaugment", "erasing"}
-    assert parts("baseline") == frozenset()
-    assert parts("dropped+kd") == {"dropped", "kd"}
+    assert joined_strategies("ghostnetv3") == {"reparam", "kd", "cosine", "ema", "randaugment", "erasing"}
+    assert joined_strategies("baseline") == frozenset()
+    assert joined_strategies("dropped+kd") == {"dropped", "kd"}
 
 
 @pytest.mark.parametrize(
@@ -57,11 +65,11 @@ def test_without_any_sign_the_row_with_most_seeds_is_the_reference() -> None:
 def test_a_comparison_is_about_what_one_row_has_beyond_the_other(
     strategy: str, reference: str, expected: Comparison
 ) -> None:
-    assert against(row(strategy), row(reference)) == expected
+    assert compare_rows(row(strategy), row(reference)) == expected
 
 
 def test_the_values_of_a_row_stay_a_part_of_its_subject() -> None:
-    assert against(row("kd", name="kd tau=4"), row("baseline")).subject == "kd tau=4"
+    assert compare_rows(row("kd", name="kd tau=4"), row("baseline")).subject == "kd tau=4"
 
 
 def test_another_reference_is_compared_with_all_others() -> None:

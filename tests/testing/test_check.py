@@ -10,8 +10,7 @@ import pytest
 from pytest import param
 
 from ghostlab.strategies import STRATEGIES
-from ghostlab.strategies.plugins import register_modules
-from ghostlab.strategies.registry import load
+from ghostlab.strategies.registry import load, register_modules
 from ghostlab.testing import SmallRuns, check_card, check_config, check_joined, check_killed, check_strategy, runs
 from ghostlab.testing.check import HEADINGS
 

@@ -13,7 +13,7 @@ from pytest import param
 
 from ghostlab.runs import compose
 from ghostlab.runs.settings import parse
-from ghostlab.training import build
+from ghostlab.training import trainer
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.history import History
 from tests.conftest import ROOT
@@ -56,7 +56,7 @@ def test_pages_are_asked_for_once(environment: dict[str, str], kept: bool) -> No
 
 def test_a_run_on_a_cpu_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr(build, "keep_freed_memory", lambda: asked.append(True))
+    monkeypatch.setattr(trainer, "keep_freed_memory", lambda: asked.append(True))
     run = parse(compose(["trainer.accelerator=cpu"]))
-    build.build_trainer(run, History(run.run.history_file), Checkpoints(run.run))
+    trainer.build_trainer(run, History(run.run.history_file), Checkpoints(run.run))
     assert asked

@@ -11,9 +11,9 @@ from pytest import MonkeyPatch, param
 from pytorch_lightning import Trainer
 
 from ghostlab.runs import compose
-from ghostlab.training import progress
+from ghostlab.training import history
+from ghostlab.training.metrics import Scores
 from ghostlab.training.run import run
-from ghostlab.training.scores import Scores
 from tests.training.photos import photos
 
 
@@ -58,7 +58,7 @@ def test_what_a_line_tells_of_is_kept_and_an_interruption_says_what_is(
         if len(kept) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(progress, "print", print_and_stop, raising=False)
+    monkeypatch.setattr(history, "print", print_and_stop, raising=False)
     with pytest.raises(KeyboardInterrupt, match="interrupted after 2 epochs"):
         run(job)
     with monkeypatch.context() as patch:

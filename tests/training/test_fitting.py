@@ -18,7 +18,7 @@ from ghostlab.runs import compose
 from ghostlab.runs.run import open_run
 from ghostlab.runs.settings import Settings, parse
 from ghostlab.strategies.base import Task
-from ghostlab.training.fitting import check_fit
+from ghostlab.training.model_checks import check_fit
 from tests.conftest import Command
 
 

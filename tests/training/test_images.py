@@ -14,16 +14,16 @@ from pytest import param
 from torch import Tensor, nn
 
 from ghostlab.distill import AnswerCache
-from ghostlab.distill.cache import difference
+from ghostlab.distill.cache import fingerprint_difference
 from ghostlab.errors import UsageError
 from ghostlab.runs import compose
 from ghostlab.runs.settings import parse
 from ghostlab.strategies.base import Step
 from ghostlab.strategies.kd import KnowledgeDistillation
 from ghostlab.testing.runs import SmallRuns
-from ghostlab.training.rehearsal import Rehearsal
 from ghostlab.training.run import open_services, run
 from ghostlab.training.teachers import NamedTeacher
+from ghostlab.training.trainer import Rehearsal
 
 QUICK = [
     "model=timm",
@@ -167,10 +167,10 @@ def test_what_changes_the_images_changes_their_identity() -> None:
         "strategy=kd+mixup": "batches",
         "strategy=kd+progressive strategy.progressive.stages=2": "stages",
     }.items():
-        assert (difference(identity(*override.split()), plain) or "").startswith(f"{key} is "), override
+        assert (fingerprint_difference(identity(*override.split()), plain) or "").startswith(f"{key} is "), override
     mixed = identity("strategy=kd+mixup")
     assert "batches.size is 64 there, 32 here" in str(
-        difference(identity("strategy=kd+mixup", "data.batch_size=32"), mixed)
+        fingerprint_difference(identity("strategy=kd+mixup", "data.batch_size=32"), mixed)
     )
 
 

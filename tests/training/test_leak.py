@@ -15,10 +15,10 @@ from ghostlab.data.content import content_hashes
 from ghostlab.data.split import split_fraction
 from ghostlab.errors import UsageError
 from ghostlab.runs import compose
-from ghostlab.runs.identity import plain
+from ghostlab.runs.identity import to_plain_dict
 from ghostlab.runs.settings import parse
 from ghostlab.training.build import build_data
-from ghostlab.training.leak import Images
+from ghostlab.training.image_checks import LeakCheck
 from ghostlab.training.run import run
 from tests.conftest import Command
 
@@ -29,15 +29,15 @@ TINY = [
 KEYS = ("model.pretrained", "strategy.kd.teacher")
 
 
-def learner(*overrides: str) -> Images:
+def learner(*overrides: str) -> LeakCheck:
     settings = parse(compose([*TINY, *overrides]))
-    return Images(settings, build_data(settings))
+    return LeakCheck(settings, build_data(settings))
 
 
 def untrained(folder: Path, *overrides: str) -> Path:
     """The folder of a run of an earlier version, as far as it says what it is."""
     folder.mkdir()
-    config = plain(compose([*TINY, *overrides]))
+    config = to_plain_dict(compose([*TINY, *overrides]))
     config["data"]["num_classes"] = config["data"]["num_classes"] or 2
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ghostlab.runs import compose, config_hash
-from ghostlab.runs.identity import plain
+from ghostlab.runs.identity import to_plain_dict
 from ghostlab.testing.processes import side_by_side
 from ghostlab.testing.runs import SmallRuns
 from ghostlab.training.run import run
@@ -169,7 +169,7 @@ def test_callbacks_that_log_by_lightning_reach_it(folder: Path) -> None:
 
 def test_a_logger_is_no_part_of_a_runs_identity() -> None:
     assert config_hash(compose(LINES)) == config_hash(compose(["logger=tensorboard"])) == config_hash(compose())
-    earlier = plain(compose())
+    earlier = to_plain_dict(compose())
     del earlier["logger"]
     earlier["trainer"]["tensorboard"] = True
     assert config_hash(earlier) == config_hash(compose())

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ghostlab.errors import RunError
-from ghostlab.training.loss_log import LossLog
+from ghostlab.training.metrics import LossLog
 
 
 def terms(loss: float, ce: float) -> dict[str, torch.Tensor]:

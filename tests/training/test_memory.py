@@ -16,7 +16,7 @@ from ghostlab.training import memory
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.history import History
 from ghostlab.training.memory import PeakMemory
-from ghostlab.training.reductions import most
+from ghostlab.training.metrics import max_or_none
 
 CPU = torch.device("cpu")
 
@@ -65,7 +65,7 @@ def test_a_system_that_does_not_count_has_no_figure(cannot_reset: None, monkeypa
     ("parts", "expected"), [([1.0, 3.0, 2.0], 3.0), ([1.0, None], None), ([0.0], 0.0), ([None, None], None)]
 )
 def test_the_most_is_not_known_where_a_part_is_not(parts: list[float | None], expected: float | None) -> None:
-    assert most(parts) == expected
+    assert max_or_none(parts) == expected
 
 
 def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ghostlab.data.samples import seeded
 from ghostlab.strategies.cutmix import CutMix
 from ghostlab.strategies.mixup import Mixup
 from ghostlab.testing.settings import TASK
-from ghostlab.training.mixing import Mixing
+from ghostlab.training.stages import Mixing
 
 IMAGES, LABELS = torch.randn(6, 3, 8, 8), torch.arange(6) % TASK.num_classes
 

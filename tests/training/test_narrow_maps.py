@@ -13,7 +13,7 @@ from ghostlab.models import create_model
 from ghostlab.runs import compose
 from ghostlab.runs.settings import parse
 from ghostlab.strategies.base import Task
-from ghostlab.training.narrow_maps import check_narrow_maps
+from ghostlab.training.model_checks import check_narrow_maps
 from tests.conftest import Command
 
 CPU = torch.device("cpu")

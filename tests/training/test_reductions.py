@@ -25,10 +25,8 @@ from ghostlab.runs import compose
 from ghostlab.runs.settings import parse
 from ghostlab.training.build import build_data
 from ghostlab.training.classifier import Classifier
-from ghostlab.training.loss_log import LossLog
-from ghostlab.training.reductions import LOSS_TERM, REDUCTIONS, Mean, reduced
+from ghostlab.training.metrics import LOSS_TERM, REDUCTIONS, LossLog, Mean, evaluate, reduce_figures
 from ghostlab.training.run import run
-from ghostlab.training.scores import evaluate
 from tests.training.photos import TINY, photos
 
 JOB = ("strategy=ema+smoothing", "data.batch_size=2", "data.on_error=skip", "trainer.max_epochs=2")
@@ -99,10 +97,10 @@ def refusal(rank: int) -> str:
 def figures(rank: int) -> dict[str, Any]:
     loss = {"loss": Mean(6.0, 3)} | ({"kd": Mean(1.0, 1)} if rank else {})
     own = {"seconds": 1.0 + rank, "images_per_second": 10.0 + rank, "peak_memory_mb": 100.0 * rank, "lr": 0.1}
-    made = reduced({**loss, **own, "device": "card", "skipped": {"a.png", f"{rank}.png"}})
-    unknown = reduced({"peak_memory_mb": None if rank == 1 else 5.0})
+    made = reduce_figures({**loss, **own, "device": "card", "skipped": {"a.png", f"{rank}.png"}})
+    unknown = reduce_figures({"peak_memory_mb": None if rank == 1 else 5.0})
     with pytest.raises(RuntimeError, match="disagree"):
-        reduced({"lr": float(rank)})
+        reduce_figures({"lr": float(rank)})
     return {**made, "unknown": unknown["peak_memory_mb"]}
 
 
@@ -203,4 +201,4 @@ def test_every_figure_is_reduced_as_it_is_declared(both: list[dict[str, Any]]) -
 def test_a_figure_without_a_declaration_is_refused() -> None:
     assert {LOSS_TERM, "lr", "device"} < REDUCTIONS.keys()
     with pytest.raises(KeyError, match="invented"):
-        reduced({"invented": 1.0})
+        reduce_figures({"invented": 1.0})

@@ -21,10 +21,10 @@ from ghostlab.runs.processes import check_processes, refuse_several_processes
 from ghostlab.runs.run import Run
 from ghostlab.slurm import enduring
 from ghostlab.strategies.base import Strategy
-from ghostlab.training.build import build_trainer
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.history import History
 from ghostlab.training.run import run
+from ghostlab.training.trainer import build_trainer
 
 QUICK = [
     *("data.image_size=16", "data.val_fraction=0.9", "data.workers=0", "trainer.accelerator=cpu"),

@@ -14,8 +14,8 @@ from ghostlab.errors import UsageError
 from ghostlab.models import create_model
 from ghostlab.reparam import reparameterize
 from ghostlab.runs import compose
+from ghostlab.training.model_checks import trains_on
 from ghostlab.training.run import run
-from ghostlab.training.smallest_batch import trains_on
 from tests.training.photos import photos
 
 

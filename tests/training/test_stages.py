@@ -20,10 +20,10 @@ from ghostlab.strategies import mixup as mixup_file
 from ghostlab.strategies import randaugment as randaugment_file
 from ghostlab.strategies.droppath import drop_path_rates
 from ghostlab.testing.runs import SmallRuns
-from ghostlab.training import rehearsal
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.run import run
+from ghostlab.training.trainer import Rehearsal
 
 SIZES = [16, 16, 20, 24]
 JOB = [
@@ -176,7 +176,7 @@ def test_a_run_killed_within_a_stage_ends_with_the_same_weights(
 def test_the_trial_of_the_last_stage_changes_nothing(
     train: Train, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rehearsal.Rehearsal, "on_train_start", lambda *given: None)
+    monkeypatch.setattr(Rehearsal, "on_train_start", lambda *given: None)
     train("data.workers=0")
     check_same_weights(whole, Path("outputs"))
 
@@ -196,7 +196,7 @@ def test_too_little_memory_for_the_last_stage_is_said_before_the_first_epoch(
 
 
 def test_a_run_without_stages_tries_nothing(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal.Rehearsal, "_step", lambda *given: pytest.fail("tried"))
+    monkeypatch.setattr(Rehearsal, "_step", lambda *given: pytest.fail("tried"))
     job = [*JOB[: JOB.index("trainer.max_epochs=4")], f"data.root={images}", "data.workers=0"]
     assert run(compose([*job, "trainer.max_epochs=1", "strategy=mixup"]))["status"] == "finished"
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ghostlab.errors import UsageError
 from ghostlab.strategies.base import MainLoss, Step, Strategy
 from ghostlab.testing.settings import TASK
-from ghostlab.training.step import TrainingStep
+from ghostlab.training.classifier import TrainingStep
 
 STEP = Step(
     images=torch.zeros(2, 3, 16, 16),

@@ -16,7 +16,7 @@ from ghostlab.models.options import given
 from ghostlab.reparam import reparameterize
 from ghostlab.runs import compose
 from ghostlab.runs.settings import parse
-from ghostlab.training.synchronised import synchronised
+from ghostlab.training.build import sync_batch_norms
 
 FAMILIES = {
     **dict.fromkeys(("ghostnetv1", "ghostnetv2", "ghostnetv3", "mobilenetv1", "mobilenetv2"), "width=0.25"),
@@ -52,7 +52,7 @@ def test_the_logits_are_the_same(name: str, option: str, grown: bool) -> None:
     model, image = scattered(model).eval(), torch.randn(2, 3, 32, 32)
     expected, names, norms = model(image), list(model.state_dict()), count(model, _BatchNorm)
     assert norms
-    converted = synchronised(copy.deepcopy(model))
+    converted = sync_batch_norms(copy.deepcopy(model))
     assert count(converted, nn.SyncBatchNorm) == norms
     assert list(converted.state_dict()) == names
     torch.testing.assert_close(converted(image), expected, rtol=0, atol=0)
@@ -72,4 +72,4 @@ def test_a_norm_that_does_more_is_refused() -> None:
         pass
 
     with pytest.raises(UsageError, match=r"^trainer\.sync_batchnorm=true: Sequential has norms of its own, Odd$"):
-        synchronised(nn.Sequential(Odd(2)))
+        sync_batch_norms(nn.Sequential(Odd(2)))

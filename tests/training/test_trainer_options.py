@@ -17,11 +17,11 @@ from ghostlab.errors import UsageError
 from ghostlab.runs import compose
 from ghostlab.runs.run import Run
 from ghostlab.runs.settings import TrainerConfig, parse
-from ghostlab.training.build import build_trainer
 from ghostlab.training.checkpoints import Checkpoints
 from ghostlab.training.classifier import Classifier
 from ghostlab.training.history import History
 from ghostlab.training.run import run
+from ghostlab.training.trainer import build_trainer
 from tests.training.photos import photos
 
 STANDSTILL = ("optimizer=sgd", "optimizer.lr=1e-60", "optimizer.momentum=0", "optimizer.nesterov=false")
@@ -139,7 +139,7 @@ def test_precision_that_a_cpu_does_not_have_is_refused() -> None:
 
 
 def test_precision_of_16_bits_lets_statistics_arrive() -> None:
-    from ghostlab.training.half import HalfWeights
+    from ghostlab.training.trainer import HalfWeights
 
     norm = HalfWeights("bf16-true").convert_module(nn.Sequential(nn.BatchNorm2d(1, momentum=0.01)))
     images = torch.randn(16, 1, 4, 4, dtype=torch.bfloat16) + 10

@@ -20,9 +20,9 @@ from ghostlab.runs import compose
 from ghostlab.runs.run import open_run
 from ghostlab.runs.settings import Settings, parse
 from ghostlab.training.build import build_data, build_model, build_task, change_model
-from ghostlab.training.leak import Images
+from ghostlab.training.image_checks import LeakCheck
+from ghostlab.training.pretrained import load_pretrained, some_images
 from ghostlab.training.run import run
-from ghostlab.training.transfer import some_images, start
 
 SMALL = [
     *("model=timm", "model.name=test_efficientnet", "data.image_size=16", "data.workers=0"),
@@ -69,7 +69,7 @@ def student(settings: Settings) -> tuple[torch.nn.Module, str]:
     data = build_data(settings)
     task = build_task(settings, data)
     model = build_model(settings, task)
-    said = start(model, settings, data, Images(settings, data))
+    said = load_pretrained(model, settings, data, LeakCheck(settings, data))
     return change_model(model, settings, task).eval(), said
 
 

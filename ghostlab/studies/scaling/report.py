@@ -1,18 +1,95 @@
-"""What the runs of a search say so far: rows, best first, and how much of the order can be believed."""
+"""What the runs of a search say so far: rows, best first, and how much of the order can be believed.
+
+By the tests of an ablation: paired t over seeds, corrected for every comparison. The best of k candidates was picked by
+the figures that are to prove it best. So the order is corrected for all pairs of candidates, any of which could have
+come out on top, and the gain over the base for all k candidates.
+"""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from math import comb
+from typing import NamedTuple
 
-from ghostlab.runs.objective import tradeoff
-from ghostlab.statistics.paired import LEVEL, MANY_SEEDS, resolution
+import numpy as np
+from scipy import stats
+
+from ghostlab.runs.settings import tradeoff
+from ghostlab.statistics.paired import LEVEL, MANY_SEEDS, paired, resolution, spread
+from ghostlab.statistics.verdicts import corrected, missing_seeds
 from ghostlab.studies.scaling.budget import Candidate, SearchPlan
-from ghostlab.studies.scaling.proof import Gain, gain, rivals
 
-__all__ = ["SearchRow", "rows", "verdict"]
+__all__ = ["Gain", "Rival", "SearchRow", "compare_with_best", "gain_over_base", "search_rows", "verdict"]
+
+Figures = Mapping[int, float]
+"""By seed."""
+
+
+class Rival(NamedTuple):
+    """A candidate beside the best: the differences by seed and Holm's p, None without two common seeds; ``level`` is
+    what the next p to be settled must be below, before it is corrected."""
+
+    number: int
+    differences: list[float]
+    p: float | None
+    step: float
+    level: float
+
+    @property
+    def more_seeds(self) -> int | None:
+        """How many more would likely settle an undecided one, as ``Effect.more_seeds``."""
+        return missing_seeds(self.differences, self.step, self.p, self.level)
+
+    @property
+    def is_settled(self) -> bool:
+        return self.p is not None and self.p < LEVEL
+
+
+class Gain(NamedTuple):
+    """Mean difference to the base, its interval that holds for all candidates at once with 95 %, and Holm's p."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+def compare_with_best(candidates: Sequence[Figures], step: float, count: int) -> list[Rival]:
+    """Every candidate but the first against the first, the best; ``step`` is that of the figures (``resolution``).
+
+    Corrected for all pairs among ``count`` candidates, those without figures included.
+    """
+    pairs = [*combinations(range(len(candidates)), 2)]
+    differences = [_differences(candidates[one], candidates[other]) for one, other in pairs]
+    adjusted = corrected([paired(values, step) for values in differences], comb(count, 2))
+    settled = sum(p is not None and p < LEVEL for p in adjusted)
+    level = LEVEL / max(comb(count, 2) - settled, 1)
+    return [
+        Rival(other, values, p, step, level)
+        for (one, other), values, p in zip(pairs, differences, adjusted, strict=True)
+        if one == 0
+    ]
+
+
+def gain_over_base(base: Figures, candidates: Sequence[Figures], step: float, count: int) -> Gain:
+    """Of the first candidate, the best of ``count``, over the base."""
+    differences = [_differences(one, base) for one in candidates]
+    own = differences[0]
+    p = corrected([paired(values, step) for values in differences], count)[0]
+    mean = float(np.mean(own)) if own else float("nan")
+    if len(own) < 2:
+        return Gain(mean, None, None, p)
+    half = float(spread(own, step) / np.sqrt(len(own)) * stats.t.isf(LEVEL / count / 2, len(own) - 1))
+    return Gain(mean, mean - half, mean + half, p)
+
+
+def _differences(one: Figures, other: Figures) -> list[float]:
+    """Of the seeds that both have."""
+    return [one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())]
+
 
 ENOUGH_SEEDS = 3
 """Below that the t-test needs differences that networks hardly have."""
@@ -49,7 +126,7 @@ class SearchRow:
         return {s: tradeoff(top1, self.candidate.macs, self.target, self.exponent) for s, top1 in self.top1.items()}
 
 
-def rows(
+def search_rows(
     plan: SearchPlan,
     top1: Mapping[tuple[Candidate, int], float],
     failed: Mapping[tuple[Candidate, int], str],
@@ -104,7 +181,7 @@ def _order(ranked: Sequence[SearchRow], scaled: Sequence[SearchRow], step: float
             f"The order is not settled: a single seed cannot tell networks apart; use --seeds {ENOUGH_SEEDS} or more."
         )
     coarsest = max(tradeoff(step, row.candidate.macs, row.target, row.exponent) for row in ranked)
-    found = rivals([row.objectives for row in ranked], coarsest, len(scaled))
+    found = compare_with_best([row.objectives for row in ranked], coarsest, len(scaled))
     tested = f"paired t-test over seeds, p corrected by Holm's method for {comb(len(scaled), 2)} pairs of candidates"
     if open_ones := [rival for rival in found if not rival.is_settled]:
         named = _all(ranked[rival.number] for rival in open_ones)
@@ -128,7 +205,7 @@ def _against(base: SearchRow, ranked: Sequence[SearchRow], step: float, count: i
     best = ranked[0]
     if not base.top1.keys() & best.top1.keys():
         return []
-    found = gain(base.top1, [row.top1 for row in ranked], step, count)
+    found = gain_over_base(base.top1, [row.top1 for row in ranked], step, count)
     ratio = best.candidate.macs / base.candidate.macs
     lines = [f"Over the base, at {ratio:.2f}x its MACs: {found.mean:+.2f} points{_certainty(found, count)}."]
     if base.objective >= best.objective:

@@ -13,11 +13,26 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from ghostlab.errors import RunError
 from ghostlab.quantities import duration, quantity
 from ghostlab.studies.scaling.budget import SearchPlan, make_plan
-from ghostlab.studies.scaling.chart import draw
-from ghostlab.studies.scaling.report import SearchRow, rows, verdict
-from ghostlab.studies.scaling.runs import Outcome, SearchJob, finished, jobs, seconds_left, work
-from ghostlab.studies.scaling.settings import Search, SearchConfig, open_search
-from ghostlab.studies.scaling.tables import about_grid, best, commands, search_columns, write_tables
+from ghostlab.studies.scaling.report import SearchRow, search_rows, verdict
+from ghostlab.studies.scaling.runs import (
+    Outcome,
+    Search,
+    SearchConfig,
+    SearchJob,
+    finished_jobs,
+    open_search,
+    search_jobs,
+    seconds_left,
+    train_jobs,
+)
+from ghostlab.studies.scaling.tables import (
+    best_candidate,
+    describe_grid,
+    draw_search,
+    phi_commands,
+    search_columns,
+    write_tables,
+)
 from ghostlab.tables import Column, columns_of, terminal_table
 from ghostlab.terminal import say
 
@@ -37,8 +52,8 @@ def search(wanted: SearchConfig, command: Sequence[str], dry_run: bool = False) 
     opened = open_search(wanted)
     with Console(stderr=True).status("measuring") as status:
         plan = make_plan(opened.networks, opened.base, wanted.rules, status.update)
-    every = jobs(opened, plan)
-    done = finished(every)
+    every = search_jobs(opened, plan)
+    done = finished_jobs(every)
     ready = {outcome.job.folder for outcome in done}
     todo = [job for job in every if job.folder not in ready]
     _show_plan(opened, plan, every, len(todo), ready)
@@ -61,7 +76,7 @@ def _work(
     screen = Console(stderr=True)
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
         bar = progress.add_task("runs", total=len(todo), left=_left(outcomes, len(todo)))
-        for place, outcome in enumerate(work(todo, opened.folder / "log.txt"), start=1):
+        for place, outcome in enumerate(train_jobs(todo, opened.folder / "log.txt"), start=1):
             outcomes.append(outcome)
             _published(opened, plan, outcomes, command)
             left = _left(outcomes, len(todo) - place)
@@ -88,7 +103,7 @@ def _published(
     """Write the report of what is finished so far, and return its rows."""
     top1 = {(one.job.candidate, one.job.seed): one.result["top1"] for one in outcomes if one.result}
     failed = {(one.job.candidate, one.job.seed): one.error for one in outcomes if one.error}
-    table = rows(plan, top1, failed, opened.wanted.exponent)
+    table = search_rows(plan, top1, failed, opened.wanted.exponent)
     write_tables(opened, plan, table, outcomes, command)
     budget, tolerance = opened.wanted.rules.budget, opened.wanted.rules.tolerance
     title = f"{opened.name} on {opened.data}: what is worth scaling for {budget:g}x the MACs?"
@@ -96,7 +111,7 @@ def _published(
         f"All but the base have {quantity(plan.target)} MACs (+-{tolerance:.0%});"
         f" trainer.max_epochs={opened.epochs}, seeds: {opened.wanted.seeds}; best objective on top"
     )
-    draw(opened.folder / "search.png", table, title, subtitle)
+    draw_search(opened.folder / "search.png", table, title, subtitle)
     return table
 
 
@@ -113,8 +128,8 @@ def _show_plan(opened: Search, plan: SearchPlan, every: Sequence[SearchJob], tod
 
     columns = [one for one in columns_of(search_columns(plan), "terminal") if one.key not in OUTCOMES]
     columns.append(Column("finished", "finished", cell=finished_runs))
-    _console().print(terminal_table(columns, rows(plan, {}, {}, 0), box=SIMPLE_HEAD))
-    for line in about_grid(plan):
+    _console().print(terminal_table(columns, search_rows(plan, {}, {}, 0), box=SIMPLE_HEAD))
+    for line in describe_grid(plan):
         say(line)
     say(
         f"{len(plan.candidates)} candidates and the base, {len(every)} runs: {len(every) - todo} finished, {todo} to do"
@@ -125,10 +140,10 @@ def _show_table(opened: Search, plan: SearchPlan, table: Sequence[SearchRow]) ->
     _console().print(terminal_table(columns_of(search_columns(plan), "terminal"), table, box=SIMPLE_HEAD))
     for line in verdict(table, opened.wanted.seeds):
         say(line)
-    if found := best(plan, table):
+    if found := best_candidate(plan, table):
         alpha, beta, gamma = found.factors
         say(f"alpha {alpha:.4g}  beta {beta:.4g}  gamma {gamma:.4g}")
-        for one in commands(opened, found):
+        for one in phi_commands(opened, found):
             say(f"phi {one['phi']} ({one['times']:.2f}x MACs): {one['command']}")
     say(f"written to {opened.folder}: table.md, table.csv, search.json, search.png; output of the runs: log.txt")
 

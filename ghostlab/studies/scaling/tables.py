@@ -1,4 +1,4 @@
-"""The files of a search: ``table.md`` to read, ``table.csv`` to reckon with, ``search.json`` with everything."""
+"""The files of a search: ``table.md`` and ``search.png`` to read, ``table.csv`` to reckon with, ``search.json``."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import json
 import shlex
 from collections.abc import Sequence
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
-from ghostlab.files import write_text
-from ghostlab.models.scaling import Factors
+from matplotlib.figure import Figure
+
+from ghostlab.files import write_file, write_text
 from ghostlab.quantities import mean_and_sd, quantity
-from ghostlab.studies.scaling.budget import Candidate, SearchPlan
-from ghostlab.studies.scaling.compound import enlarged
+from ghostlab.studies.scaling.budget import Candidate, SearchPlan, scale_base
 from ghostlab.studies.scaling.report import SearchRow, verdict
-from ghostlab.studies.scaling.runs import Outcome
-from ghostlab.studies.scaling.settings import Search
+from ghostlab.studies.scaling.runs import Outcome, Search
 from ghostlab.tables import UNKNOWN, Column, Rendering, columns_of, csv_table, markdown_table
 
-__all__ = ["about_grid", "best", "commands", "search_columns", "write_tables"]
+__all__ = ["COLORS", "best_candidate", "describe_grid", "draw_search", "phi_commands", "search_columns", "write_tables"]
 
 PHIS = (1, 2, 3)
 
@@ -34,12 +34,12 @@ def write_tables(
     )
 
 
-def commands(search: Search, chosen: Candidate) -> list[dict[str, Any]]:
+def phi_commands(search: Search, chosen: Candidate) -> list[dict[str, Any]]:
     """For phi = 1, 2, 3 the command that trains the network, and its measured MACs as a factor of the base's."""
     base, found = search.base, []
     own = search.networks.counts(*vars(base).values()).macs
     for phi in PHIS:
-        sizes = enlarged(base, chosen.factors, phi, search.wanted.rules.multiple)
+        sizes = scale_base(base, chosen.factors, phi, search.wanted.rules.multiple)
         macs = search.networks.counts(*sizes).macs
         found.append({"phi": phi, "macs": macs, "times": macs / own, "command": search.command(*sizes)})
     return found
@@ -77,7 +77,7 @@ def search_columns(plan: SearchPlan) -> list[Column[SearchRow]]:
     ]
 
 
-def best(plan: SearchPlan, table: Sequence[SearchRow]) -> Candidate | None:
+def best_candidate(plan: SearchPlan, table: Sequence[SearchRow]) -> Candidate | None:
     """The first candidate with results; None before there is one."""
     return next((row.candidate for row in table if row.top1 and row.candidate != plan.base), None)
 
@@ -97,24 +97,26 @@ def _markdown(search: Search, plan: SearchPlan, table: Sequence[SearchRow], comm
         *markdown_table(columns_of(search_columns(plan), "markdown"), table),
         "",
         *(f"- {line}" for line in verdict(table, search.wanted.seeds)),
-        *(f"- {line}" for line in about_grid(plan)),
+        *(f"- {line}" for line in describe_grid(plan)),
     ]
-    if found := best(plan, table):
+    if found := best_candidate(plan, table):
         factors = ", ".join(
             f"{name} {f:.4g}" for name, f in zip(("alpha", "beta", "gamma"), found.factors, strict=True)
         )
         lines += ["", f"## The best: {factors}", ""]
         lines += [
-            f"- phi {one['phi']}, {one['times']:.2f}x MACs: `{one['command']}`" for one in commands(search, found)
+            f"- phi {one['phi']}, {one['times']:.2f}x MACs: `{one['command']}`" for one in phi_commands(search, found)
         ]
     return "\n".join(lines) + "\n"
 
 
-def about_grid(plan: SearchPlan) -> list[str]:
+def describe_grid(plan: SearchPlan) -> list[str]:
     """Which points of the grid are no candidates of their own, and why."""
     lines = [f"{plan.merged} points of the grid round to the network of another."] if plan.merged else []
     lines += [
-        f"The same network as {one}: {'; '.join(map(_short, one.equal))}." for one in plan.candidates if one.equal
+        f"The same network as {one}: {'; '.join(f'depth {f.depth:g}x, width {f.width:g}x' for f in one.equal)}."
+        for one in plan.candidates
+        if one.equal
     ]
     if plan.left_out:
         named = "; ".join(f"{one} ({plan.deviation(one):+.1%})" for one in plan.left_out)
@@ -122,14 +124,10 @@ def about_grid(plan: SearchPlan) -> list[str]:
     return lines
 
 
-def _short(factors: Factors) -> str:
-    return f"depth {factors.depth:g}x, width {factors.width:g}x"
-
-
 def _content(
     search: Search, plan: SearchPlan, table: Sequence[SearchRow], outcomes: Sequence[Outcome], command: Sequence[str]
 ) -> dict[str, Any]:
-    found = best(plan, table)
+    found = best_candidate(plan, table)
     return {
         "command": list(command),
         "model": search.name,
@@ -143,7 +141,7 @@ def _content(
         "left_out": [_candidate(plan, one) for one in plan.left_out],
         "merged": plan.merged,
         "verdict": verdict(table, search.wanted.seeds),
-        "best": found and {**_candidate(plan, found), "commands": commands(search, found)},
+        "best": found and {**_candidate(plan, found), "commands": phi_commands(search, found)},
     }
 
 
@@ -170,3 +168,41 @@ def _candidate(plan: SearchPlan, one: Candidate) -> dict[str, Any]:
         "macs": one.macs,
         "deviation": plan.deviation(one),
     }
+
+
+COLORS = {
+    "depth": "tab:orange",
+    "width": "tab:green",
+    "resolution": "tab:red",
+    "compound": "tab:blue",
+    "base": "black",
+}
+LEAST_SPAN = 4
+"""Points that the axis shows at least, so that a tenth of a point does not look like a difference."""
+
+
+def draw_search(path: Path, table: Sequence[SearchRow], title: str, subtitle: str) -> None:
+    """A line for every row with results, the best on top: a dot for each seed, a diamond for their mean."""
+    shown = [row for row in table if row.top1]
+    figure = Figure(figsize=(8.5, 1.6 + 0.34 * max(3, len(shown))), layout="constrained")
+    axes = figure.subplots()
+    labelled: set[str] = set()
+    for place, row in enumerate(shown):
+        kind, color = row.candidate.kind, COLORS[row.candidate.kind]
+        axes.plot([*row.top1.values()], [place] * len(row.top1), "o", color=color, markersize=4, alpha=0.5)
+        label = None if kind in labelled else f"{kind} only" if row.candidate.single else kind
+        axes.plot([row.mean], [place], "D", color=color, markersize=7, label=label)
+        labelled.add(kind)
+        if kind == "base":
+            axes.axvline(row.mean, color=color, linewidth=0.8, linestyle="--")
+    axes.set_yticks(range(len(shown)), [str(row.candidate) for row in shown])
+    axes.invert_yaxis()
+    axes.set_xlabel("top-1 after the last epoch (%); dots: seeds, diamonds: their mean")
+    axes.grid(axis="x", alpha=0.3)
+    if shown:
+        axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+    low, high = axes.get_xlim()
+    if (missing := LEAST_SPAN - (high - low)) > 0:
+        axes.set_xlim(low - missing / 2, high + missing / 2)
+    axes.set_title(f"{title}\n{subtitle}", fontsize=9, loc="left")
+    write_file(path, lambda to: figure.savefig(to, dpi=120))

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Transformer
 
-from ghostlab.errors import UsageError, nearest
-from ghostlab.strategies.registry import STRATEGIES
-from ghostlab.studies.jobs import KNOB, Composer
+from ghostlab.errors import UsageError
+from ghostlab.studies.jobs import Composer, not_joined
 
-__all__ = ["ends", "space"]
+__all__ = ["end_trials", "search_space"]
 
 
-def space(params: Iterable[str], arguments: Iterable[str], composer: Composer | None = None) -> list[str]:
+def search_space(params: Iterable[str], arguments: Iterable[str], composer: Composer | None = None) -> list[str]:
     """The overrides of a study: those of its file and those of the command line, which count more.
 
     A choice of one value is that value. The value of a strategy that no trial joins is left out when it is the file's,
     and a ``UsageError`` on the command line, as is what cannot be chosen from.
     """
     own = [_settled(argument) for argument in arguments]
-    given = list(_latest([*map(_settled, params), *own]))
-    used = {_key(override) for trial in ends(given, composer) for override in trial}
+    latest = {_key(override): override for override in [*map(_settled, params), *own]}
+    given = list(latest.values())
+    used = {_key(override) for trial in end_trials(given, composer) for override in trial}
     for override in own:
         if _key(override) not in used:
-            name = KNOB.match(override)[1]  # type: ignore[index]
-            hint = "" if name in STRATEGIES else nearest(name, STRATEGIES)
-            raise UsageError(f"{override}: no trial of this study joins '{name}'{hint}")
+            raise not_joined(override, "trial of this study")
     return [override for override in given if _key(override) in used]
 
 
-def ends(overrides: Sequence[str], composer: Composer | None = None) -> list[tuple[str, ...]]:
+def end_trials(overrides: Sequence[str], composer: Composer | None = None) -> list[tuple[str, ...]]:
     """Trials with every choice and both ends of every range, for all choices of ``strategy``: one key at a time is
     not at its first value."""
     values = {override.get_key_element(): _ends(override) for override in _parsed(overrides)}
@@ -64,10 +62,6 @@ def _settled(argument: str) -> str:
     if any(isinstance(value, list | dict) for value in override.sweep_iterator(transformer=Transformer.identity)):
         raise UsageError(f"{argument}: a study can choose among numbers, names, true, false and null only")
     return argument
-
-
-def _latest(overrides: Iterable[str]) -> Iterator[str]:
-    yield from {_key(override): override for override in overrides}.values()
 
 
 def _key(override: str) -> str:

@@ -23,11 +23,9 @@ from ghostlab.runs.identity import run_folder
 from ghostlab.runs.processes import refuse_several_processes
 from ghostlab.runs.settings import parse
 from ghostlab.shell import command
-from ghostlab.studies.application import Application
-from ghostlab.studies.jobs import Composer
-from ghostlab.studies.progress import Progress
-from ghostlab.studies.tuning.space import ends, space
-from ghostlab.studies.worker import work
+from ghostlab.studies.jobs import Application, Composer
+from ghostlab.studies.tuning.space import end_trials, search_space
+from ghostlab.studies.worker import Progress, run_job
 from ghostlab.terminal import say
 
 __all__ = ["Study"]
@@ -55,10 +53,10 @@ class Study:
         self.application.prepare()
         self._check_options()
         params = self.options.pop("params", None) or {}
-        overrides = space([f"{key!s}={value}" for key, value in params.items()], arguments, self.composer)
-        for trial in ends(overrides, self.composer):
+        overrides = search_space([f"{key!s}={value}" for key, value in params.items()], arguments, self.composer)
+        for trial in end_trials(overrides, self.composer):
             refuse_several_processes(parse(self.composer(trial)).trainer)
-        self._keep_results_in(self._folder(overrides))
+        self._make_folder(overrides)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._search(overrides)
         self._say_best()
@@ -66,7 +64,7 @@ class Study:
     def _search(self, overrides: list[str]) -> None:
         application = self.application
         sweeper = OptunaSweeper(**self.options, params=None)  # the params are among the overrides
-        job = partial(work, application.task.work, progress=Progress())
+        job = partial(run_job, application.task.work, progress=Progress())
         sweeper.setup(hydra_context=application.context, task_function=job, config=self.config)
         self.trials = sweeper.sweeper.launcher = Trials(application.launcher(job), self.composer)
         try:
@@ -88,11 +86,9 @@ class Study:
                 " makes the same trials again and finished runs are not repeated"
             )
 
-    def _folder(self, overrides: Sequence[str]) -> Path:
+    def _make_folder(self, overrides: Sequence[str]) -> None:
         digits = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
-        return Path(self.config.outputs) / "studies" / f"{self.options['study_name'] or 'study'}-{digits}"
-
-    def _keep_results_in(self, folder: Path) -> None:
+        folder = Path(self.config.outputs) / "studies" / f"{self.options['study_name'] or 'study'}-{digits}"
         folder.mkdir(parents=True, exist_ok=True)
         with read_write(self.config.hydra):
             self.config.hydra.sweep.dir = str(folder)

@@ -7,7 +7,7 @@ from torch import nn
 
 from ghostlab.errors import UsageError
 from ghostlab.models import count, create_model
-from ghostlab.studies.scaling.budget import Base, Rules, SearchPlan, make_plan, nearest
+from ghostlab.studies.scaling.budget import Base, Rules, SearchPlan, make_plan, nearest_step
 from ghostlab.studies.scaling.networks import Networks
 from tests.studies.scaling.nets import candidate, macs, stacks
 
@@ -30,7 +30,7 @@ def ghostnets(networks: Networks) -> SearchPlan:
 
 @pytest.mark.parametrize(("target", "n"), [(0, 0), (1, 1), (2, 1), (2.6, 2), (50, 7), (1000, 32)])
 def test_the_nearest_of_growing_costs(target: float, n: int) -> None:
-    assert nearest(lambda n: n**2, target) == n
+    assert nearest_step(lambda n: n**2, target) == n
 
 
 def test_resolution_is_solved_for_the_budget() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from ghostlab.errors import UsageError
 from ghostlab.models.scaling import Factors
-from ghostlab.studies.scaling.candidates import cost, dimensions, pairs, parse_budget, representative
+from ghostlab.studies.scaling.budget import grid_pairs, mac_factor, parse_budget, representative, scaled_dimensions
 
 
 @pytest.mark.parametrize(("text", "budget"), [("2x", 2), ("2", 2), ("1.5x", 1.5), ("100x", 100)])
@@ -21,23 +21,23 @@ def test_other_budgets_are_refused(text: str) -> None:
 
 
 def test_the_grid_ends_where_the_budget_is_overrun() -> None:
-    found = pairs(lambda depth, other: depth * other**2 <= 2, step=0.2)
+    found = grid_pairs(lambda depth, other: depth * other**2 <= 2, step=0.2)
     assert found == [(1, 1), (1.2, 1), (1.4, 1), (1.6, 1), (1.8, 1), (2, 1), (1, 1.2), (1.2, 1.2), (1, 1.4)]
 
 
 def test_steps_carry_no_noise_of_floats() -> None:
-    assert pairs(lambda depth, other: depth * other <= 1.7, step=0.1)[:8] == [
+    assert grid_pairs(lambda depth, other: depth * other <= 1.7, step=0.1)[:8] == [
         *((1, 1), (1.1, 1), (1.2, 1), (1.3, 1), (1.4, 1), (1.5, 1), (1.6, 1), (1.7, 1))
     ]
 
 
 def test_the_cost_of_the_factors_of_the_paper() -> None:
-    assert cost(Factors(1.2, 1.1, 1.15)) == pytest.approx(1.92027)
+    assert mac_factor(Factors(1.2, 1.1, 1.15)) == pytest.approx(1.92027)
 
 
 def test_dimensions_at_1_are_not_scaled() -> None:
-    assert dimensions(Factors(1, 1.1, 1)) == ("width",)
-    assert dimensions(Factors(1, 1, 1)) == ()
+    assert scaled_dimensions(Factors(1, 1.1, 1)) == ("width",)
+    assert scaled_dimensions(Factors(1, 1, 1)) == ()
 
 
 def test_of_equal_factors_those_stand_for_all_that_keep_the_budget() -> None:

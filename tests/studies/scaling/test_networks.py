@@ -7,7 +7,7 @@ from torch import nn
 
 from ghostlab.models import count, create_model
 from ghostlab.models.scaling import Factors
-from ghostlab.studies.scaling.budget import Base, Rules, distinct
+from ghostlab.studies.scaling.budget import Base, Rules, distinct_candidates
 from ghostlab.studies.scaling.networks import Networks
 from tests.studies.scaling.nets import macs, stack, stacks
 
@@ -43,7 +43,7 @@ def test_no_depth_up_to_1_25_is_another_b0() -> None:
     depths = (1.05, 1.1, 1.15, 1.2, 1.25)
     assert {networks.shapes(depth, 1.1) for depth in depths} == {networks.shapes(1.2, 1.1)}
     solved = [Factors(depth, 1.1, 1.0) for depth in (1.0, *depths, 1.3)]
-    shallow, same, deep = distinct(networks, Base(1, 1, 224), Rules(2.0), solved)
+    shallow, same, deep = distinct_candidates(networks, Base(1, 1, 224), Rules(2.0), solved)
     assert same.params == 9_109_994
     assert {same.factors, *same.equal} == {Factors(depth, 1.1, 1.0) for depth in depths}
     assert same.factors.depth == 1.25

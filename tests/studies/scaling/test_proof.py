@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ghostlab.statistics.paired import paired_t
-from ghostlab.studies.scaling.proof import gain, rivals
+from ghostlab.studies.scaling.report import compare_with_best, gain_over_base
 
 SEARCHES = 400
 STEP = 100 / 360
@@ -24,8 +24,8 @@ def searches(candidates: int, seeds: int) -> list[list[dict[int, float]]]:
 def test_of_equal_candidates_the_best_is_rarely_proved_best(candidates: int, seeds: int) -> None:
     claims = intervals = 0
     for base, *scaled in searches(candidates, seeds):
-        claims += all(rival.is_settled for rival in rivals(scaled, STEP, candidates))
-        found = gain(base, scaled, STEP, candidates)
+        claims += all(rival.is_settled for rival in compare_with_best(scaled, STEP, candidates))
+        found = gain_over_base(base, scaled, STEP, candidates)
         assert found.low is not None and found.high is not None
         intervals += not found.low <= 0 <= found.high
     # Up to 5 % and three of its standard deviations.
@@ -34,19 +34,19 @@ def test_of_equal_candidates_the_best_is_rarely_proved_best(candidates: int, see
 
 def test_the_interval_of_one_candidate_is_that_of_an_ablation() -> None:
     base, one = {0: 50.0, 1: 51.0, 2: 50.5}, {0: 53.0, 1: 52.0, 2: 53.5}
-    found = gain(base, [one], 0.0, 1)
+    found = gain_over_base(base, [one], 0.0, 1)
     mean, half, p = (float(value) for value in paired_t([3.0, 1.0, 3.0]))
     assert (found.mean, found.low, found.high, found.p) == pytest.approx((mean, mean - half, mean + half, p))
 
 
 def test_more_candidates_widen_the_interval_and_only_common_seeds_count() -> None:
     base, one = {0: 50.0, 1: 51.0, 2: 50.5, 3: 0.0}, {0: 53.0, 1: 52.0, 2: 53.5, 4: 99.0}
-    alone, of_five = gain(base, [one], 0.0, 1), gain(base, [one], 0.0, 5)
+    alone, of_five = gain_over_base(base, [one], 0.0, 1), gain_over_base(base, [one], 0.0, 5)
     assert alone.mean == of_five.mean == pytest.approx(7 / 3)
     assert alone.low is not None and of_five.low is not None
     assert of_five.low < alone.low
 
 
 def test_without_two_common_seeds_nothing_is_said() -> None:
-    [rival] = rivals([{0: 60.0}, {0: 50.0}], 0.1, 2)
+    [rival] = compare_with_best([{0: 60.0}, {0: 50.0}], 0.1, 2)
     assert (rival.p, rival.is_settled, rival.more_seeds) == (None, False, None)

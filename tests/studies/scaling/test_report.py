@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ghostlab.studies.scaling.budget import Candidate
-from ghostlab.studies.scaling.report import SearchRow, rows, verdict
+from ghostlab.studies.scaling.report import SearchRow, search_rows, verdict
 from tests.studies.scaling.nets import ALL, BASE, DEEP, LARGE, PLAN, WIDE, candidate
 
 NOTHING: dict[tuple[Candidate, int], str] = {}
@@ -16,7 +16,7 @@ NOTHING: dict[tuple[Candidate, int], str] = {}
 
 def table(results: dict[Candidate, list[float]], failed: dict[tuple[Candidate, int], str] = NOTHING) -> list[SearchRow]:
     top1 = {(one, seed): value for one, values in results.items() for seed, value in enumerate(values)}
-    return rows(PLAN, top1, failed, exponent=-0.07)
+    return search_rows(PLAN, top1, failed, exponent=-0.07)
 
 
 def settled(*best: float, others: float = 60.0) -> dict[Candidate, list[float]]:

@@ -12,8 +12,16 @@ import pytest
 from ghostlab.errors import RunError
 from ghostlab.runs.settings import Settings
 from ghostlab.studies.scaling.budget import Rules, SearchPlan
-from ghostlab.studies.scaling.runs import SearchJob, finished, jobs, seconds_left, work
-from ghostlab.studies.scaling.settings import Search, SearchConfig, open_search
+from ghostlab.studies.scaling.runs import (
+    Search,
+    SearchConfig,
+    SearchJob,
+    finished_jobs,
+    open_search,
+    search_jobs,
+    seconds_left,
+    train_jobs,
+)
 from tests.studies.scaling.nets import candidate
 
 PLAN = SearchPlan(
@@ -34,7 +42,7 @@ def opened() -> Search:
 
 @pytest.fixture
 def every(opened: Search) -> list[SearchJob]:
-    return jobs(opened, PLAN)
+    return search_jobs(opened, PLAN)
 
 
 def trainer(trained: list[Path], failing: Callable[[Path], bool] = lambda folder: False) -> Callable[[Settings], Any]:
@@ -62,29 +70,29 @@ def test_all_candidates_have_a_seed_before_the_next(every: list[SearchJob]) -> N
 
 def test_finished_runs_are_not_trained_again(every: list[SearchJob]) -> None:
     trained: list[Path] = []
-    list(work(every[:4], Path("log.txt"), trainer(trained)))
-    done = finished(every)
+    list(train_jobs(every[:4], Path("log.txt"), trainer(trained)))
+    done = finished_jobs(every)
     assert [outcome.job for outcome in done] == every[:4]
     rest = [job for job in every if job not in [outcome.job for outcome in done]]
-    list(work(rest, Path("log.txt"), trainer(trained)))
+    list(train_jobs(rest, Path("log.txt"), trainer(trained)))
     assert trained == [job.folder for job in every]
-    assert len(finished(every)) == 6
+    assert len(finished_jobs(every)) == 6
 
 
 def test_the_result_of_another_configuration_does_not_count(every: list[SearchJob]) -> None:
-    list(work(every[:1], Path("log.txt"), trainer([])))
+    list(train_jobs(every[:1], Path("log.txt"), trainer([])))
     file = every[0].folder / "result.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "config_hash": "00000000"}))
-    assert finished(every) == []
+    assert finished_jobs(every) == []
 
 
 def test_a_run_that_fails_does_not_stop_the_others(every: list[SearchJob]) -> None:
     trained: list[Path] = []
-    outcomes = list(work(every, Path("log.txt"), trainer(trained, lambda folder: folder == every[1].folder)))
+    outcomes = list(train_jobs(every, Path("log.txt"), trainer(trained, lambda folder: folder == every[1].folder)))
     assert len(trained) == 6
     assert [outcome.error for outcome in outcomes] == [None, "loss is not finite", None, None, None, None]
     assert outcomes[1].result is None
-    assert every[1] not in [outcome.job for outcome in finished(every)]
+    assert every[1] not in [outcome.job for outcome in finished_jobs(every)]
 
 
 def test_an_interruption_stops_the_search(every: list[SearchJob]) -> None:
@@ -92,11 +100,11 @@ def test_an_interruption_stops_the_search(every: list[SearchJob]) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(work(every, Path("log.txt"), interrupted))
+        list(train_jobs(every, Path("log.txt"), interrupted))
 
 
 def test_what_runs_print_goes_to_the_log(every: list[SearchJob], capsys: pytest.CaptureFixture[str]) -> None:
-    list(work(every[:2], Path("some/log.txt"), trainer([])))
+    list(train_jobs(every[:2], Path("some/log.txt"), trainer([])))
     assert capsys.readouterr().out == ""
     assert Path("some/log.txt").read_text().count("epoch 1/1") == 2
     assert str(every[1].folder) in Path("some/log.txt").read_text()

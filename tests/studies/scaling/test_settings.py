@@ -13,7 +13,7 @@ from ghostlab.errors import UsageError
 from ghostlab.models import count, create_model
 from ghostlab.runs import compose, run_folder
 from ghostlab.studies.scaling.budget import Rules
-from ghostlab.studies.scaling.settings import Search, SearchConfig, families, open_search
+from ghostlab.studies.scaling.runs import Search, SearchConfig, families, open_search
 from tests.studies.scaling.nets import candidate
 
 OVERRIDES = ("model.width=0.5", "data.image_size=16", "trainer.max_epochs=1")

@@ -13,11 +13,9 @@ import pytest
 from ghostlab.runs import compose
 from ghostlab.runs.settings import parse
 from ghostlab.studies.scaling.budget import Base, Candidate, Rules
-from ghostlab.studies.scaling.chart import draw
-from ghostlab.studies.scaling.report import SearchRow, rows
-from ghostlab.studies.scaling.runs import Outcome, SearchJob
-from ghostlab.studies.scaling.settings import Search, SearchConfig
-from ghostlab.studies.scaling.tables import about_grid, commands, write_tables
+from ghostlab.studies.scaling.report import SearchRow, search_rows
+from ghostlab.studies.scaling.runs import Outcome, Search, SearchConfig, SearchJob
+from ghostlab.studies.scaling.tables import describe_grid, draw_search, phi_commands, write_tables
 from tests.studies.scaling.nets import ALL, BASE, DEEP, PLAN, WIDE, candidate, macs, stacks
 
 BASE_SETTINGS = parse(compose())
@@ -31,7 +29,7 @@ def search(tmp_path: Path) -> Search:
 
 
 def table(top1: dict[tuple[Candidate, int], float]) -> list[SearchRow]:
-    return rows(PLAN, top1, {(WIDE, 0): "loss is not finite"}, -0.07)
+    return search_rows(PLAN, top1, {(WIDE, 0): "loss is not finite"}, -0.07)
 
 
 def written(search: Search, top1: dict[tuple[Candidate, int], float]) -> Iterator[str]:
@@ -91,7 +89,7 @@ def test_without_results_there_is_no_best(search: Search) -> None:
 
 
 def test_the_commands_of_phi_say_what_they_measure(search: Search) -> None:
-    first, second, third = commands(search, ALL)
+    first, second, third = phi_commands(search, ALL)
     assert first["command"] == (
         "python train.py model=ghostnetv2 data=eurosat model.depth=1.2 model.width=0.55 data.image_size=72"
     )
@@ -102,7 +100,7 @@ def test_the_commands_of_phi_say_what_they_measure(search: Search) -> None:
 
 def test_equal_points_of_the_grid_are_named() -> None:
     plan = PLAN.__class__(BASE, 200, (candidate(1.2, 1, 64, equal=(candidate(1.1, 1, 64).factors,)),), (), merged=1)
-    assert about_grid(plan) == [
+    assert describe_grid(plan) == [
         "1 points of the grid round to the network of another.",
         "The same network as depth 1.2x, width 1x, 64 px: depth 1.1x, width 1x.",
     ]
@@ -110,5 +108,5 @@ def test_equal_points_of_the_grid_are_named() -> None:
 
 @pytest.mark.parametrize("top1", [{}, PARTIAL], ids=["nothing yet", "some runs"])
 def test_there_is_a_picture_from_the_beginning(tmp_path: Path, top1: dict[tuple[Candidate, int], float]) -> None:
-    draw(tmp_path / "search.png", table(top1), "title", "subtitle")
+    draw_search(tmp_path / "search.png", table(top1), "title", "subtitle")
     assert (tmp_path / "search.png").read_bytes().startswith(b"\x89PNG")

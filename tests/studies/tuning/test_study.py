@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pytest import param
 
-from ghostlab.cli.guard import hydra_command
+from ghostlab.cli.train import hydra_command
 from ghostlab.errors import RunError, UsageError
 from ghostlab.runs.settings import Settings
 from tests.conftest import Command, as_in_a_new_process

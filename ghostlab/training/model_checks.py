@@ -1,22 +1,26 @@
-"""Whether a network fits the images and classes of a run: said before training, with what to do otherwise."""
+"""Whether a network fits the images, classes and batches of a run: said before training, with what to do otherwise."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
+from ghostlab.data.samples import random_state_kept
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model
 from ghostlab.models.options import given
 from ghostlab.models.sizes import accepted_near, on_meta, refusal
+from ghostlab.reparam.copying import copy_of
 from ghostlab.runs.settings import Settings
 from ghostlab.strategies.base import Task
 from ghostlab.training.stages import Stages
 
-__all__ = ["check_fit"]
+__all__ = ["check_fit", "check_narrow_maps", "trains_on"]
 
 COLOURS = 3
 
@@ -67,3 +71,66 @@ def _takes(sizes: Iterable[int], options: Mapping[str, Any]) -> bool:
     except Exception:  # most networks have no such option
         return False
     return not any(refusal(model, size, COLOURS) for size in sizes)
+
+
+WHOLE = ("32-true", "64-true")
+
+
+def check_narrow_maps(model: nn.Module, settings: Settings, task: Task, device: torch.device) -> None:
+    """Raise ``UsageError`` for a run in 16 bits on a CPU with such a convolution.
+
+    On CPUs with AVX-512, oneDNN leaves what was in memory in the gradients of the weights that only ever meet padding.
+    """
+    precision, size = settings.trainer.precision, Stages(settings.strategies, task).smallest
+    if device.type != "cpu" or precision in WHOLE:
+        return
+    if names := _narrow(model, size, len(task.mean)):
+        raise UsageError(
+            f"trainer.precision={precision}: of images of {size} px '{names[0]}' gets maps narrower than its stride; on"
+            " a CPU its gradients may be wrong; use trainer.precision=32-true, or larger images"
+        )
+
+
+def _narrow(model: nn.Module, size: int, channels: int) -> list[str]:
+    found: list[str] = []
+
+    def watch(name: str, conv: nn.Conv2d, inputs: tuple[Tensor, ...]) -> None:
+        if inputs[0].shape[-1] < conv.stride[1]:
+            found.append(name)
+
+    convs = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    handles = [
+        conv.register_forward_pre_hook(partial(watch, name))
+        for name, conv in convs.items()
+        if not isinstance(conv.padding, str) and conv.padding[1] > 0 and conv.stride[1] > 1
+    ]
+    try:
+        on_meta(model, size, channels)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+REFUSAL = "more than 1 value per channel"
+"""Of PyTorch's batch norms, in training, where they would divide by zero."""
+
+
+@torch.no_grad()
+def trains_on(model: nn.Module, images: Tensor) -> bool:
+    """Whether ``model`` finds statistics in images (B, 3, H, W) on its device; a single image is tried on a copy.
+
+    Norms that are synchronised have the images of the other processes as well.
+    """
+    if len(images) != 1:
+        return len(images) > 1
+    if dist.is_initialized() and any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
+        return True
+    try:
+        with random_state_kept():
+            copy_of(model).train()(images)
+    except ValueError as error:
+        if REFUSAL not in str(error):
+            raise
+        return False
+    return True

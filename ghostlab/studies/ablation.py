@@ -3,19 +3,107 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, product
+from itertools import chain, combinations, product
 from pathlib import Path
 from typing import Any
 
 from ghostlab.errors import UsageError, nearest, unknown
 from ghostlab.runs.identity import config_hash, run_folder, strategy_name
-from ghostlab.studies.designs import DESIGNS, Variant, parts_of
+from ghostlab.strategies.registry import canonical_name, join
 from ghostlab.studies.jobs import Composer, Job, is_knob, refuse_unused
 from ghostlab.studies.plan import Comparison, Row, Table
 
-__all__ = ["AblationConfig", "arrange"]
+__all__ = ["DESIGNS", "AblationConfig", "Variant", "ablated_parts", "plan_ablation"]
+
+LARGEST_FACTORIAL = 10
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A combination of strategies; compared with the variant named ``reference`` it says whether ``subject`` helps:
+    by adding it, or, where ``removed``, by leaving it out."""
+
+    name: str
+    overrides: tuple[str, ...]
+    reference: str | None = None
+    subject: str = ""
+    removed: bool = False
+
+
+def ablated_parts(values: Sequence[str]) -> list[str]:
+    """What is ablated: each of several values of ``strategy=``, or what a single one joins, recipes taken apart.
+
+    A recipe among several values stays one part. Raises ``UsageError`` as ``join`` does, and for a part named twice.
+    """
+    parts = list(join(values[0])) if len(values) == 1 else [canonical_name(join(value)) for value in values]
+    parts = [part for part in dict.fromkeys(parts) if part != "baseline"]
+    if not parts:
+        raise UsageError("strategy=baseline: an ablation needs strategies, as in strategy=kd,reparam")
+    return parts
+
+
+def add_one(parts: Sequence[str], base: str) -> list[Variant]:
+    """``base``, and ``base`` with each part alone."""
+    reference = _joined(base)
+    variants = [_variant(reference)]
+    return variants + [_variant(_joined(base, part), None, reference, part) for part in parts]
+
+
+def leave_one_out(parts: Sequence[str], base: str) -> list[Variant]:
+    """``base`` with all parts, and that without each one."""
+    every = _variant(_joined(base, *parts), "all")
+    rest = {part: [other for other in parts if other != part] for part in parts}
+    return [every] + [
+        _variant(_joined(base, *others), f"without {part}", every.name, part, removed=True)
+        for part, others in rest.items()
+    ]
+
+
+def factorial(parts: Sequence[str], base: str) -> list[Variant]:
+    """``base`` with every subset of the parts, but for those that exclude each other; each against ``base``."""
+    if len(parts) > LARGEST_FACTORIAL:
+        raise UsageError(f"ablation=factorial: 2^{len(parts)} combinations of {len(parts)} strategies are too many")
+    reference = _joined(base)
+    found = [_variant(reference)]
+    for chosen in (subset for size in range(1, len(parts) + 1) for subset in combinations(parts, size)):
+        if _excluded(chosen):
+            continue
+        name = _joined(base, *chosen)
+        found.append(_variant(name, name, reference, "+".join(chosen)))
+    return found
+
+
+DESIGNS: dict[str, Callable[[Sequence[str], str], list[Variant]]] = {
+    "add_one": add_one,
+    "leave_one_out": leave_one_out,
+    "factorial": factorial,
+}
+
+
+def _variant(
+    strategy: str, name: str | None = None, reference: str | None = None, subject: str = "", removed: bool = False
+) -> Variant:
+    return Variant(name or strategy, (f"strategy={strategy}",), reference, subject, removed)
+
+
+def _joined(*names: str) -> str:
+    """One canonical name; a recipe and its parts are the same."""
+    given = [name for name in names if name != "baseline"]
+    return canonical_name(join("+".join(given))) if given else "baseline"
+
+
+def _excluded(chosen: Sequence[str]) -> bool:
+    """Whether two of them exclude each other: that pair is no mistake of the user, who wants either one."""
+    try:
+        join("+".join(chosen))
+    except UsageError:
+        if len(chosen) == 1:
+            raise
+        return True
+    return False
+
 
 Choices = Mapping[str, Sequence[str]]
 
@@ -49,7 +137,9 @@ class _Cell:
     values: tuple[str, ...]
 
 
-def arrange(given: Choices, wanted: AblationConfig, outputs: Path, composer: Composer) -> tuple[list[Job], list[Table]]:
+def plan_ablation(
+    given: Choices, wanted: AblationConfig, outputs: Path, composer: Composer
+) -> tuple[list[Job], list[Table]]:
     """The runs, all rows with one seed before the next so that a part of them says something, and their tables.
 
     Raises ``UsageError`` for an ablation that cannot be made.
@@ -64,15 +154,15 @@ def arrange(given: Choices, wanted: AblationConfig, outputs: Path, composer: Com
         cells = list(_cells(common, variants, knobs, given.get("seed", ["seed=0"]), composer))
         jobs |= {cell.job.folder: cell.job for cell in cells}
         tables.append(_table(common, rest, cells, wanted, outputs))
-    named = [*chain.from_iterable(knobs.values()), *_own_knobs(variants)]
-    refuse_unused(named, [job.overrides for job in jobs.values()])
+    own = [override for variant in variants for override in variant.overrides if is_knob(override)]
+    refuse_unused([*chain.from_iterable(knobs.values()), *own], [job.overrides for job in jobs.values()])
     return sorted(jobs.values(), key=lambda job: int(job.cfg.seed)), tables
 
 
 def _variants(given: Choices, wanted: AblationConfig) -> list[Variant]:
     strategies = [override.partition("=")[2] for override in given.get("strategy", ["strategy=baseline"])]
     if wanted.design in DESIGNS:
-        return DESIGNS[wanted.design](parts_of(strategies), wanted.base)
+        return DESIGNS[wanted.design](ablated_parts(strategies), wanted.base)
     rows = wanted.rows or {value: [f"strategy={value}"] for value in strategies}
     if wanted.rows and "strategy" in given:
         raise UsageError("ablation.rows: the rows say which strategies they join; leave out strategy=")
@@ -115,7 +205,9 @@ def _table(
     rows = {name: _row(name, own, common, outputs) for name, own in grouped.items()}
     compared = [found for name, own in grouped.items() if (found := _comparison(name, own[0]))]
     _refuse_equal(rows.values())
-    _refuse_several_references(compared, rows)
+    for one in compared:
+        if one.reference not in rows:
+            raise UsageError(f"ablation.reference={one.reference}: the reference may not have several values")
     direct = [_direct(row, other, rows) for row, given in wanted.compare.items() for other in _listed(given)]
     return Table(_title(common, rest, cells[0].job.cfg), list(common), [*rows.values()], [*compared, *direct])
 
@@ -161,19 +253,9 @@ def _refuse_equal(rows: Iterable[Row]) -> None:
         seen[row.config_hash] = row.name
 
 
-def _refuse_several_references(comparisons: Iterable[Comparison], rows: Mapping[str, Row]) -> None:
-    for one in comparisons:
-        if one.reference not in rows:
-            raise UsageError(f"ablation.reference={one.reference}: the reference may not have several values")
-
-
 def _title(common: Sequence[str], rest: Choices, cfg: Any) -> str:
     """Data and model, and what else differs between the tables."""
     swept = [key for key, values in rest.items() if len(values) > 1 and key not in ("data", "model")]
     named = [shlex.join([override]) for override in common if override.partition("=")[0] in swept]
     width = f" {cfg.model.width}x" if cfg.model.get("width") not in (None, 1.0) else ""
     return "  ".join([cfg.data.name, f"{cfg.model.name}{width}", *named])
-
-
-def _own_knobs(variants: Iterable[Variant]) -> list[str]:
-    return [override for variant in variants for override in variant.overrides if is_knob(override)]
