@@ -108,6 +108,7 @@ def _own(name: str, rounds: int, overrides: Sequence[str]) -> Iterator[str]:
     parts = join(name)
     yield from (line for line in overrides if not (knob := KNOB.match(line)) or knob[1] in parts)
     yield from (f"strategy={name}", f"trainer.max_epochs={rounds + 1}", "data.workers=0")
+    yield "force=true"  # the baseline has been there before
     if STAGED in parts:
         later = rounds // STAGES
         yield f"strategy.{STAGED}.epochs=[{later + 1},{','.join([str(later)] * (STAGES - 1))}]"
