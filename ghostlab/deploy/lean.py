@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ghostlab.models.ghostnet import DFCAttention, GhostBottleneck, GhostModule, GhostNet, SqueezeExcite, halved
+from ghostlab.models.ghost_blocks import DFCAttention, GhostBottleneck, GhostModule, SqueezeExcite, halved
+from ghostlab.models.ghostnet import GhostNet
 from ghostlab.reparam.norms import BatchNorm
 
 __all__ = ["lean"]

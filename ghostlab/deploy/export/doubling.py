@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ghostlab.deploy.lean import LeanAttention
-from ghostlab.models.ghostnet import halved
+from ghostlab.models.ghost_blocks import halved
 
 __all__ = ["doubling"]
 

@@ -22,7 +22,7 @@ from ghostlab.deploy.lean import LeanAttention, lean
 from ghostlab.deploy.network import Network
 from ghostlab.errors import RunError, UsageError
 from ghostlab.models import ghostnet
-from ghostlab.models.ghostnet import BlockRow
+from ghostlab.models.ghost_blocks import BlockRow
 from tests.deploy.networks import network
 
 SIZE = 17
