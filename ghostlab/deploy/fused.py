@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ghostlab.files import write_files
 from ghostlab.models import Counts
-from ghostlab.models.options import given
+from ghostlab.models.options import model_arguments
 from ghostlab.reparam import FuseReport, NothingToFoldError, fuse
 
 __all__ = ["Accuracy", "folded", "write_fused"]
@@ -62,7 +62,7 @@ def write_fused(
     description = {
         "format": "ghostlab-fused-1",
         "weights": weights.name,
-        "model": {key: value for key, value in given(config["model"]).items() if key != "pretrained"},
+        "model": {key: value for key, value in model_arguments(config["model"]).items() if key != "pretrained"},
         "num_classes": config["data"]["num_classes"],
         "class_names": config["data"].get("class_names"),
         "preprocessing": preprocessing,

@@ -16,7 +16,7 @@ from ghostlab.deploy.fused import folded
 from ghostlab.deploy.run_data import data_module
 from ghostlab.errors import RunError, UsageError
 from ghostlab.models import create_model, load_weights
-from ghostlab.models.options import given
+from ghostlab.models.options import model_arguments
 from ghostlab.reparam import deployed
 from ghostlab.runs.run import Run, find_run, open_run
 
@@ -133,7 +133,7 @@ def _of_fused(file: Path) -> Network:
 
 
 def _description(model: Mapping[str, Any], data: Mapping[str, Any], preprocessing: dict[str, Any]) -> Description:
-    options = {key: value for key, value in given(model).items() if value != USUAL.get(key)}
+    options = {key: value for key, value in model_arguments(model).items() if value != USUAL.get(key)}
     shown = [f"{key}={value}" for key, value in options.items() if key not in UNSEEN]
     names = data.get("class_names") or range(data["num_classes"])
     return Description(" ".join([model["name"], *shown]), tuple(map(str, names)), preprocessing)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ghostlab.errors import UsageError
 from ghostlab.models.ghost_blocks import BlockRow, GhostBottleneck, activation, conv_bn
-from ghostlab.models.options import check
+from ghostlab.models.options import check_options
 from ghostlab.models.scaling import round_filters, round_repeats
 
 __all__ = ["REPARAM_INCLUDE", "STAGES", "GhostNet", "set_drop_path"]
@@ -103,8 +103,8 @@ class GhostNet(nn.Module):
         global_pool: str = "avg",
     ) -> None:
         super().__init__()
-        check(width=width, depth=depth, num_classes=num_classes, in_chans=in_chans, drop_rate=drop_rate)
-        check(drop_path_rate=drop_path_rate, stem_stride=stem_stride, gate_upsample=gate_upsample)
+        check_options(width=width, depth=depth, num_classes=num_classes, in_chans=in_chans, drop_rate=drop_rate)
+        check_options(drop_path_rate=drop_path_rate, stem_stride=stem_stride, gate_upsample=gate_upsample)
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.drop_rate = drop_rate
@@ -167,7 +167,7 @@ class GhostNet(nn.Module):
         None keeps the pooling that there is.
         """
         if global_pool is not None:
-            check(global_pool=global_pool)
+            check_options(global_pool=global_pool)
             self.global_pool = SelectAdaptivePool2d(pool_type=global_pool)
         self.num_classes = num_classes
         layer = partial(nn.Conv2d, kernel_size=1) if self.global_pool.is_identity() else nn.Linear

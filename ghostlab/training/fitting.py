@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model
-from ghostlab.models.options import given
-from ghostlab.models.sizes import accepted_near, on_meta, refusal
+from ghostlab.models.meta_device import accepted_near, on_meta, refusal
+from ghostlab.models.options import model_arguments
 from ghostlab.runs.settings import Settings
 from ghostlab.strategies.base import Task
 from ghostlab.training.stages import Stages
@@ -54,7 +54,7 @@ def _ways(model: nn.Module, size: int, sizes: set[int], settings: Settings) -> l
     adapted: list[dict[str, Any]] = [{"img_size": size}] if len(sizes) == 1 else []
     adapted += [{"dynamic_img_size": True}, {"dynamic_img_size": True, "dynamic_img_pad": True}]
     for options in adapted:
-        if _takes(sizes, {**given(settings.model), **options}):
+        if _takes(sizes, {**model_arguments(settings.model), **options}):
             added = " ".join(f"+model.{key}={str(value).lower()}" for key, value in options.items())
             return [*ways, f"with {added} it takes {'these' if len(sizes) == 1 else 'all sizes of this run'}"]
     return ways or ["it takes none near that"]

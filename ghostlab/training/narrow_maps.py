@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ghostlab.errors import UsageError
-from ghostlab.models.sizes import on_meta
+from ghostlab.models.meta_device import on_meta
 from ghostlab.runs.settings import Settings
 from ghostlab.strategies.base import Task
 from ghostlab.training.stages import Stages

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from ghostlab.errors import RunError, UsageError
 from ghostlab.models.checkpoints import read_weights
-from ghostlab.models.official import from_official
-from ghostlab.models.weights import head_of, put
+from ghostlab.models.weights import classifier_name, from_official, load_strictly
 from ghostlab.reparam import MultiBranchConv, adopt_layout, merge_branches
 from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import sites
@@ -66,14 +65,14 @@ def start_from(
     if _norms_lost(trial) > _norms_lost(model):
         fused = "a fused network, without the batch norms that training needs; give its run folder"
         raise UsageError(_difference(run, options) or fused)
-    head = head_of(model) if _other_classes(model, weights, run, class_names) else None
+    head = classifier_name(model) if _other_classes(model, weights, run, class_names) else None
     try:
-        put(trial, weights, "it", head)
+        load_strictly(trial, weights, "it", head)
     except RunError as error:
         raise UsageError(_difference(run, options) or str(error)) from error
     merged = _merge(trial, model, images)
     try:
-        put(model, _with_biases(trial.state_dict(), model, merged), "it")
+        load_strictly(model, _with_biases(trial.state_dict(), model, merged), "it")
     except RunError as error:
         raise UsageError("weights without the branches of this model; its plain form may have them") from error
     return Start(bool(averaged), head is not None, len(merged))
@@ -101,7 +100,7 @@ def _norms_lost(model: nn.Module) -> int:
 def _other_classes(
     model: nn.Module, weights: Mapping[str, Tensor], run: Run | None, class_names: Sequence[str] | None
 ) -> bool:
-    head = head_of(model)
+    head = classifier_name(model)
     theirs, ours = weights.get(f"{head}.weight"), model.state_dict().get(f"{head}.weight")
     if theirs is None or ours is None or len(theirs) != len(ours):
         return bool(head)
