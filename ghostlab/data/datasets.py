@@ -1,14 +1,13 @@
-"""The table of data sets: a name, and the function that returns its training and validation images."""
+"""The images of a data set, by its name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ghostlab.data.config import DataConfig
 from ghostlab.data.custom import custom_sources
 from ghostlab.data.downloads import DOWNLOADS, downloaded_sources
 from ghostlab.data.folder import folder_sources
@@ -17,26 +16,15 @@ from ghostlab.data.split import split_fraction
 from ghostlab.errors import UsageError
 from ghostlab.modules import is_function
 
-if TYPE_CHECKING:
-    from ghostlab.data.config import DataConfig
+__all__ = ["BUILDERS", "build", "builder"]
 
-__all__ = ["DATASETS", "DatasetEntry", "build", "dataset_entry"]
-
+Builder = Callable[[DataConfig], tuple[Source, Source]]
 DIGITS_VAL = 0.2
-
-
-@dataclass(frozen=True)
-class DatasetEntry:
-    """How to build a data set, and which fields of the configuration it needs (with the reason) or has no use for."""
-
-    build: Callable[[DataConfig], tuple[Source, Source]]
-    needs: Mapping[str, str] = field(default_factory=dict)
-    unused: Sequence[str] = ()
 
 
 def build(cfg: DataConfig) -> tuple[Source, Source]:
     """The training and validation images of a configuration; raises ``UsageError`` and ``RunError``."""
-    train, val = dataset_entry(cfg.name).build(cfg)
+    train, val = builder(cfg.name)(cfg)
     classes = len(train.class_names)
     if cfg.num_classes not in (None, classes):
         raise UsageError(f"data.num_classes={cfg.num_classes}: data={cfg.name} has {classes} classes; null counts them")
@@ -55,26 +43,13 @@ def digits(cfg: DataConfig) -> tuple[MemorySource, MemorySource]:
     return images.select(train), images.select(val)
 
 
-def dataset_entry(name: str) -> DatasetEntry:
-    """That of a name of ``DATASETS``, or of a function of the user's."""
-    return _CUSTOM if is_function(name) else DATASETS[name]
-
-
-_ROOT = {"root": "the folder of its images, data.root=<folder>"}
-_SPLIT = ("val_fraction", "split_seed")
-_OWN = ("factory", "options")
-_FOLDER = DatasetEntry(folder_sources, _ROOT, unused=("download", *_OWN))
-_CUSTOM = DatasetEntry(custom_sources, unused=(*_SPLIT, "download"))
-
-
-def _downloaded(name: str) -> DatasetEntry:
-    unused = (*_OWN, *(_SPLIT[:1] if name == "caltech101" else _SPLIT))
-    offered = DOWNLOADS[name].offered
-    return DatasetEntry(partial(downloaded_sources, name), _ROOT, unused if offered else (*unused, "download"))
-
-
-DATASETS: dict[str, DatasetEntry] = {
-    "digits": DatasetEntry(digits, unused=("root", "download", *_OWN)),
-    **{name: _downloaded(name) for name in DOWNLOADS},
-    **dict.fromkeys(("imagenet", "eurosat", "birdsnap", "imagefolder"), _FOLDER),
+BUILDERS: dict[str, Builder] = {
+    "digits": digits,
+    **{name: partial(downloaded_sources, name) for name in DOWNLOADS},
+    **dict.fromkeys(("imagenet", "eurosat", "birdsnap", "imagefolder"), folder_sources),
 }
+
+
+def builder(name: str) -> Builder:
+    """What makes the images of a name in ``DATASETS``, or of a function of the user's."""
+    return custom_sources if is_function(name) else BUILDERS[name]

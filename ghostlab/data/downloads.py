@@ -6,19 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from ghostlab.data.config import DATASETS, DataConfig
 from ghostlab.data.sources import FileSource, MemorySource, Source
 from ghostlab.data.split import split_per_class
 from ghostlab.errors import RunError
 from ghostlab.private_apis import pets
-
-if TYPE_CHECKING:
-    from ghostlab.data.config import DataConfig
 
 __all__ = ["DOWNLOADS", "Download", "downloaded_sources"]
 
@@ -48,8 +46,6 @@ class Download:
     read: Callable[[Any, DataConfig, bool], Pair]
     files: Callable[[Any], Sequence[str]]
     folder: str = "."
-    offered: bool = True
-    """False for a set that is no longer offered for download."""
 
 
 def downloaded_sources(name: str, cfg: DataConfig) -> Pair:
@@ -73,7 +69,7 @@ def downloaded_sources(name: str, cfg: DataConfig) -> Pair:
         except Exception as error:
             reason = f"cannot be downloaded: {_one_line(error)}"
     way = f"put {', '.join(known.files(cls))} into {(root / known.folder).resolve()}"
-    unpack = " and use data.download=true, which unpacks it" if known.offered else ""
+    unpack = " and use data.download=true, which unpacks it" if "download" not in DATASETS[name].unused else ""
     raise RunError(f"data={name}: {reason}; {way}{unpack}")
 
 
@@ -153,7 +149,7 @@ DOWNLOADS: dict[str, Download] = {
     "fashionmnist": Download("FashionMNIST", _arrays, _fashion_urls, "FashionMNIST/raw"),
     "flowers102": Download("Flowers102", _train_and_val, _flowers_urls, "flowers-102"),
     "food101": Download("Food101", _train, _one_url),
-    "stanfordcars": Download("StanfordCars", _train, lambda _: CARS, "stanford_cars", offered=False),
+    "stanfordcars": Download("StanfordCars", _train, lambda _: CARS, "stanford_cars"),
     "fgvcaircraft": Download("FGVCAircraft", _trainval, _one_url),
     "oxfordpets": Download("OxfordIIITPet", _pets, _pets_urls, "oxford-iiit-pet"),
     "caltech101": Download("Caltech101", _caltech, lambda _: [CALTECH_URL], "caltech101"),

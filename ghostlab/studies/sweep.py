@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
-from ghostlab.data.manifest import forget
+from ghostlab.data.manifest import clear_manifest_cache
 from ghostlab.errors import RunError, UsageError
 from ghostlab.quantities import duration
 from ghostlab.runs.messages import exit_code, one_line
@@ -60,7 +60,7 @@ class Sweep:
 
     def plan(self, given: Mapping[str, Sequence[str]], size: int | None) -> list[list[list[str]]]:
         """The overrides of every job that is still to be done, in batches, after the plan is checked and shown."""
-        forget()  # what the images were when this process last looked
+        clear_manifest_cache()  # what the images were when this process last looked
         config = self.application.config
         self.jobs, tables = _planned(given, config, Composer(self.application.load))
         for job in self.jobs:

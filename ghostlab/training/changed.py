@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ghostlab.data.changes import changes, class_changes
-from ghostlab.data.manifest import Manifest, current_manifest
+from ghostlab.data.manifest import Manifest, current_manifest, describe_changes, describe_class_changes
 from ghostlab.errors import RunError, UsageError
 from ghostlab.runs.command import common_overrides, row_overrides
 from ghostlab.runs.identity import values
@@ -43,7 +42,7 @@ def say_what_changed(settings: Settings) -> None:
 def refuse_other_images(settings: Settings, images: Manifest) -> None:
     """``UsageError`` where the run that would go on in this folder began with other images: a set that was replaced."""
     before = Manifest.read(settings.folder) if settings.resumes else None
-    if before and (told := changes(before, images)):
+    if before and (told := describe_changes(before, images)):
         raise UsageError(
             f"data={settings.data.name}: {told} since {settings.folder} began, which cannot go on;"
             " resume=never begins anew"
@@ -71,6 +70,6 @@ def _told(run: Run, settings: Settings) -> str:
     now, before = current_manifest(settings.config["data"]), Manifest.read(run.folder)
     assert now is not None  # as its digest is part of the settings
     if before:
-        return changes(before, now)
-    told = class_changes(run.config()["data"].get("class_names") or now.class_names, now.class_names)
+        return describe_changes(before, now)
+    told = describe_class_changes(run.config()["data"].get("class_names") or now.class_names, now.class_names)
     return ", ".join(told) or "the images perhaps other than"

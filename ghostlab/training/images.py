@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 
 from ghostlab.data import Batch, DataModule
-from ghostlab.data.digest import digest
+from ghostlab.data.content import digest
 from ghostlab.data.hashing import sample_seeds
-from ghostlab.data.sampling import Keys, Replay, fixed_batches
+from ghostlab.data.sampling import BatchKeys, Replay, fixed_batches
 from ghostlab.strategies.base import Drawn, Strategy, Task
 from ghostlab.training.stages import Stages
 
@@ -91,7 +91,7 @@ class RunImages:
             return fixed_batches(self.size, cfg.batch_size, seed, epoch, self.trainer.world_size)
         return np.split(np.arange(self.size), range(cfg.batch_size, self.size, cfg.batch_size))
 
-    def _keys(self, seed: int, start: int, stop: int) -> Iterator[Keys]:
+    def _keys(self, seed: int, start: int, stop: int) -> Iterator[BatchKeys]:
         for epoch, _, batch in self._plan(seed, start, stop):
             seeds, view = sample_seeds(batch, seed, epoch).tolist(), self._stages.number(epoch)
             yield [(index, drawn, view) for index, drawn in zip(batch.tolist(), seeds, strict=True)]

@@ -9,10 +9,9 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from ghostlab.data import DataConfig, DataModule
-from ghostlab.data.changes import class_changes
-from ghostlab.data.datasets import build, dataset_entry
-from ghostlab.data.folder import folder_sources, scan
-from ghostlab.data.manifest import Manifest, current_manifest
+from ghostlab.data.datasets import build, builder
+from ghostlab.data.folder import folder_sources, scan_class_folders
+from ghostlab.data.manifest import Manifest, current_manifest, describe_class_changes
 from ghostlab.data.sources import Source
 from ghostlab.data.split import split_fraction
 from ghostlab.errors import GhostlabError, UsageError
@@ -45,7 +44,7 @@ class Images:
         run = find_run(source)
         theirs = run.config()["data"].get("class_names") if run else None
         ours = self._data.class_names
-        if theirs and len(theirs) == len(ours) and (told := class_changes(list(map(str, theirs)), ours)):
+        if theirs and len(theirs) == len(ours) and (told := describe_class_changes(list(map(str, theirs)), ours)):
             raise UsageError(f"{key}={source}: answers with other classes than this data has: {', '.join(told)}")
 
     def learn_from(self, key: str, source: str | Path) -> None:
@@ -75,7 +74,7 @@ def _again(data: dict[str, Any]) -> Manifest | None:
     known = {key: value for key, value in data.items() if key != "class_names"}
     try:
         config = typed(DataConfig, OmegaConf.create({**known, "download": False, "decoded": None}), "data")
-        by_index = dataset_entry(config.name).build is folder_sources and not (Path(str(config.root)) / "val").is_dir()
+        by_index = builder(config.name) is folder_sources and not (Path(str(config.root)) / "val").is_dir()
         return Manifest.of(*(_split_by_index(config) if by_index else build(config)))
     except (GhostlabError, OSError):
         return None
@@ -83,6 +82,6 @@ def _again(data: dict[str, Any]) -> Manifest | None:
 
 def _split_by_index(config: DataConfig) -> tuple[Source, Source]:
     """As folders without a split of their own were split."""
-    images = scan(Path(str(config.root)).expanduser(), "data.root")
+    images = scan_class_folders(Path(str(config.root)).expanduser(), "data.root")
     train, val = split_fraction(images.targets, config.val_fraction or 0.0, config.split_seed or 0)
     return images.select(train), images.select(val)

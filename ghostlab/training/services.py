@@ -12,7 +12,7 @@ from pytorch_lightning import Trainer
 from torch import nn
 
 from ghostlab.data import DataModule
-from ghostlab.data.samples import random_state_kept
+from ghostlab.data.samples import preserve_random_state
 from ghostlab.distill import TeacherSource
 from ghostlab.errors import UsageError
 from ghostlab.runs.compose import compose
@@ -49,7 +49,7 @@ class RunServices:
     def default_teacher(self) -> Path:
         teacher = default_teacher(self.settings)
         say(f"teacher   {teacher.model['name']} for {teacher.data.name}, trained once and kept in {teacher.folder}")
-        with random_state_kept():  # a teacher that is there already draws nothing
+        with preserve_random_state():  # a teacher that is there already draws nothing
             self.train(teacher, as_teacher=True)
         return teacher.folder
 

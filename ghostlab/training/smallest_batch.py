@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ghostlab.data.samples import random_state_kept
+from ghostlab.data.samples import preserve_random_state
 from ghostlab.reparam.copying import copy_of
 
 __all__ = ["trains_on"]
@@ -26,7 +26,7 @@ def trains_on(model: nn.Module, images: Tensor) -> bool:
     if dist.is_initialized() and any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
         return True
     try:
-        with random_state_kept():
+        with preserve_random_state():
             copy_of(model).train()(images)
     except ValueError as error:
         if REFUSAL not in str(error):

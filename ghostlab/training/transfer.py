@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ghostlab.data import DataModule
 from ghostlab.data.hashing import sample_seeds
-from ghostlab.data.samples import random_state_kept
+from ghostlab.data.samples import preserve_random_state
 from ghostlab.errors import GhostlabError
 from ghostlab.runs.run import find_run
 from ghostlab.runs.settings import Settings
@@ -30,7 +30,7 @@ def start(model: nn.Module, settings: Settings, data: DataModule, images: Images
         return ""
     images.learn_from("model.pretrained", source)
     try:
-        with random_state_kept():  # a resumed run draws the same without it
+        with preserve_random_state():  # a resumed run draws the same without it
             began = start_from(model, source, settings.model, data.class_names, lambda: some_images(data))
     except GhostlabError as error:
         raise type(error)(f"model.pretrained={source}: {error}") from error

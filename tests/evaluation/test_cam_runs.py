@@ -13,7 +13,7 @@ from PIL import Image
 from pytest import param
 
 from ghostlab.data import DataConfig
-from ghostlab.data.transforms import Chain, eval_transform
+from ghostlab.data.transforms import Compose, eval_transform
 from ghostlab.errors import RunError, UsageError
 from ghostlab.evaluation.cam import explain
 from ghostlab.evaluation.cam_figure import Panel, check_format, draw
@@ -58,7 +58,7 @@ def test_the_image_goes_through_the_runs_own_preprocessing(run: Path, picture: P
     seen = transform(Image.open(picture))
     [[_, panel]] = panels([picture], [run], "River", "auto")
     np.testing.assert_allclose(panel.heat, explain(model, seen, 1).heat(64, 64).numpy())
-    pixels = Chain(*transform.transforms[:-1])(Image.open(picture))  # the crop, not yet normalised
+    pixels = Compose(*transform.transforms[:-1])(Image.open(picture))  # the crop, not yet normalised
     np.testing.assert_allclose(panel.image, np.asarray(pixels) / 255, atol=1e-6)
 
 
