@@ -24,8 +24,7 @@ from ghostlab.data import DataConfig
 from ghostlab.data.transforms import eval_transform
 from ghostlab.data.walk import LeftOut, LeftOutKind
 from ghostlab.deploy.export.onnx import Onnx
-from ghostlab.deploy.fused import write_fused
-from ghostlab.deploy.network import Description, open_network
+from ghostlab.deploy.network import Description, open_network, write_fused
 from ghostlab.errors import GhostlabError, RunError, UsageError
 from ghostlab.evaluation.predict import Predictor, find_images, open_classifier
 from ghostlab.models import count

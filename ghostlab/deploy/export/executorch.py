@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from ghostlab.deploy.export.catalog import CATALOG
+from ghostlab.deploy.export.checksums import append_description, split_description
+from ghostlab.deploy.export.foreign_code import conversion_errors, reading_errors, silenced
 from ghostlab.deploy.export.format import Format, Quantizer, Runner
-from ghostlab.deploy.export.parts import append, appended
-from ghostlab.deploy.export.program import program
-from ghostlab.deploy.export.silence import converting, reading, silent
+from ghostlab.deploy.export.program import exported_program
 from ghostlab.deploy.int8.pt2e import pt2e_int8
 from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import Description, Network
@@ -28,34 +27,33 @@ class ExecuTorch(Format):
     name = "executorch"
     files = (".pte",)
     modules = ("executorch.runtime", "executorch.extension.pybindings.portable_lib")
-    extra, packages, dynamic_size, int8 = CATALOG[name]
 
     def convert(self, network: Network, path: Path, dynamic_size: bool = False) -> None:
-        self._lower(program(network, lean(network.model, self.block), True), network, path)
+        self._lower(exported_program(network, lean(network.model, self.block)), network, path)
 
     def quantizer(self, network: Network, calibration: Sequence[Tensor]) -> Quantizer:
         def write(path: Path, keep_float: Collection[str]) -> None:
-            with converting(self.name):
+            with conversion_errors(self.name):
                 graph = pt2e_int8(network, lean(network.model, self.block), calibration, keep_float)
             self._lower(graph, network, path)
 
         return write
 
     def _lower(self, graph: ExportedProgram, network: Network, path: Path) -> None:
-        with converting(self.name):
+        with conversion_errors(self.name):
             from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
             from executorch.exir import to_edge_transform_and_lower
 
             lowered = to_edge_transform_and_lower(graph, partitioner=[XnnpackPartitioner()])
             path.write_bytes(lowered.to_executorch().buffer)
-        append(path, network.description)
+        append_description(path, network.description)
 
     def describe(self, path: Path) -> Description:
-        return appended(path)[1]
+        return split_description(path)[1]
 
     def open(self, path: Path, threads: int | None = None) -> Runner:
-        content, _ = appended(path)
-        with reading(path, "ExecuTorch"):
+        content, _ = split_description(path)
+        with reading_errors(path, "ExecuTorch"):
             return Runner(_Method(content, threads).execute)
 
 
@@ -85,7 +83,7 @@ class _Method:
     def execute(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) -> logits (B, classes)."""
         if _Pool.of(self.threads) != self.loaded_at:
-            with silent():
+            with silenced():
                 self._load()
         # the next answer is written to the same place
         return torch.cat([self.method.execute([part])[0].clone() for part in images.split(self.most)])

@@ -43,7 +43,7 @@ def static_int8(model: Any, calibration: Sequence[Tensor], keep_float: Collectio
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=in_float(model.graph, keep_float),
+            nodes_to_exclude=float_nodes(model.graph, keep_float),
             calibrate_method=CalibrationMethod.MinMax,
             # the mean over batches: one outlier among all images does not make all steps coarse
             extra_options={"CalibMovingAverage": True},
@@ -51,7 +51,7 @@ def static_int8(model: Any, calibration: Sequence[Tensor], keep_float: Collectio
         return onnx.load(after)
 
 
-def in_float(graph: Any, layers: Collection[str]) -> list[str]:
+def float_nodes(graph: Any, layers: Collection[str]) -> list[str]:
     """Names of the nodes that are the ``layers``, and of those without weights that read nothing but such nodes."""
     wanted = {f"{name}.weight": name for name in layers}
     found: set[str] = set()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
-from ghostlab.deploy.export.program import program
+from ghostlab.deploy.export.program import exported_program
 from ghostlab.deploy.network import Network
 from ghostlab.errors import RunError
 
@@ -35,8 +35,8 @@ def pt2e_int8(
     from torchao.quantization.pt2e import allow_exported_model_train_eval
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    graph: Any = program(network, model, True).module()
-    floats = in_float(graph, keep_float)
+    graph: Any = exported_program(network, model).module()
+    floats = float_nodes(graph, keep_float)
     quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
     prepared = prepare_pt2e(graph, quantizer.set_filter_function(lambda node: node.name not in floats))
     with torch.no_grad():
@@ -44,10 +44,10 @@ def pt2e_int8(
             prepared(images)
     converted = convert_pt2e(prepared)
     allow_exported_model_train_eval(converted)
-    return program(network, converted, True)
+    return exported_program(network, converted)
 
 
-def in_float(graph: GraphModule, layers: Collection[str]) -> set[str]:
+def float_nodes(graph: GraphModule, layers: Collection[str]) -> set[str]:
     """Names of the nodes that are the ``layers``, and of those without weights that read nothing but such nodes."""
     wanted = {f"{name}.weight": name for name in layers}
     found: set[str] = set()
