@@ -15,16 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ghostlab.terminal import tracked
 
-__all__ = [
-    "CustomSource",
-    "FileSource",
-    "MemorySource",
-    "Source",
-    "UnreadableError",
-    "read_image",
-    "suffixes",
-    "to_rgb",
-]
+__all__ = ["CustomSource", "FileSource", "MemorySource", "Source", "UnreadableError", "read_image", "suffixes"]
 
 
 FOREIGN = frozenset({"EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF"})

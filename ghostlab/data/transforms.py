@@ -14,16 +14,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from ghostlab.data.config import DataConfig
 
-__all__ = [
-    "Compose",
-    "Normalize",
-    "Transform",
-    "View",
-    "eval_transform",
-    "preprocess",
-    "resize_config",
-    "train_transform",
-]
+__all__ = ["Compose", "Normalize", "View", "eval_transform", "preprocess", "train_transform"]
 
 Transform = Callable[[Any], Any]
 THIN = 16

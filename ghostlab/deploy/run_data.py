@@ -14,7 +14,7 @@ from ghostlab.runs.run import Run
 from ghostlab.runs.settings import typed
 from ghostlab.terminal import say
 
-__all__ = ["RunData", "data_module"]
+__all__ = ["data_module"]
 
 NEEDED = ("name", "image_size", "mean", "std")
 """What no default value may stand for."""

@@ -22,7 +22,7 @@ from ghostlab.models.ghost_blocks import BlockRow, GhostBottleneck, activation, 
 from ghostlab.models.options import check_options
 from ghostlab.models.scaling import round_filters, round_repeats
 
-__all__ = ["REPARAM_INCLUDE", "STAGES", "GhostNet", "set_drop_path"]
+__all__ = ["GhostNet", "set_drop_path"]
 
 REPARAM_INCLUDE = ("*.primary_conv.0", "*.cheap_operation.0", "*.conv_dw")
 """Names of the convolutions that GhostNetV3 (https://arxiv.org/abs/2404.11202) trains with parallel branches."""

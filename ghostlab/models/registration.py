@@ -20,7 +20,7 @@ from torch import nn
 from ghostlab.models.ghostnet import GhostNet
 from ghostlab.reparam import reparameterize
 
-__all__ = ["ANY", "NAMES", "ghostlab_network", "settings", "state_pool_size"]
+__all__ = ["ANY", "NAMES", "state_pool_size"]
 
 NAMES = ("ghostlab_ghostnetv1", "ghostlab_ghostnetv2", "ghostlab_ghostnetv3")
 ANY = "ghostlab_network"

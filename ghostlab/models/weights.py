@@ -52,7 +52,8 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor]) ->
     load_strictly(adopt_layout(model, weights), weights, name, head)
     if head:
         logger.warning("%s has weights for other classes: '%s' is initialised again", name, head)
-        _initialise(model.get_submodule(head))
+        if isinstance(layer := model.get_submodule(head), nn.Linear | nn.Conv2d):
+            layer.reset_parameters()
     return model
 
 
@@ -96,16 +97,8 @@ def _misfits(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], head: str
         if key in theirs and theirs[key].shape != tensor.shape
     ]
     kinds = {"missing": missing, "unexpected": unexpected, "of another shape": misshaped}
-    return "; ".join(f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in kinds.items() if keys)
-
-
-def _some(keys: list[str], limit: int = 3) -> str:
-    return ", ".join(keys[:limit]) + (", ..." if len(keys) > limit else "")
-
-
-def _initialise(head: nn.Module) -> None:
-    if isinstance(head, nn.Linear | nn.Conv2d):
-        head.reset_parameters()
+    named = {kind: ", ".join(keys[:3]) + ", ..." * (len(keys) > 3) for kind, keys in kinds.items()}
+    return "; ".join(f"{len(keys)} {kind} ({named[kind]})" for kind, keys in kinds.items() if keys)
 
 
 def from_official(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -119,10 +112,11 @@ def from_official(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     branches: dict[str, dict[int, Tensor]] = {}
     for key, tensor in state_dict.items():
         if match := BRANCH.search(key):
-            branch = branches.setdefault(key[: match.start()] + _stacked_name(match), {})
-            branch[int(match[2])] = tensor
+            stacked = f"{key[: match.start()]}{SITES[match[1]]}.{match[3].rstrip('1')}.{match[4]}"
+            branches.setdefault(stacked, {})[int(match[2])] = tensor
         else:
-            renamed[SCALE.sub(_scale_name, IDENTITY.sub(_identity_name, key))] = tensor
+            key = IDENTITY.sub(lambda m: f"{SITES[m[1]]}.identity.{m[2]}", key)
+            renamed[SCALE.sub(lambda m: f"{SITES[m[1]]}.scale.{m[2].rstrip('1')}.{m[3]}", key)] = tensor
     return renamed | {key: _stack(key, parts) for key, parts in branches.items()}
 
 
@@ -131,15 +125,3 @@ def _stack(key: str, parts: Mapping[int, Tensor]) -> Tensor:
         raise RunError(f"weights of branches are missing: '{key}' has branches {sorted(parts)}")
     tensors = [parts[i] for i in range(len(parts))]
     return torch.cat(tensors) if tensors[0].ndim else tensors[0]  # a counter of batches is the same in all branches
-
-
-def _stacked_name(match: re.Match[str]) -> str:
-    return f"{SITES[match[1]]}.{match[3].rstrip('1')}.{match[4]}"
-
-
-def _scale_name(match: re.Match[str]) -> str:
-    return f"{SITES[match[1]]}.scale.{match[2].rstrip('1')}.{match[3]}"
-
-
-def _identity_name(match: re.Match[str]) -> str:
-    return f"{SITES[match[1]]}.identity.{match[2]}"

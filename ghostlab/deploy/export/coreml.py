@@ -19,7 +19,7 @@ from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import RunError, UsageError
 
-__all__ = ["PROGRAM", "CoreML", "read_spec", "spec_facts", "write_spec"]
+__all__ = ["CoreML", "read_spec", "write_spec"]
 
 KEY = "ghostlab"
 SUM = "ghostlab_sha256"

@@ -18,13 +18,7 @@ from ghostlab.deploy.export.format import Format
 from ghostlab.errors import GhostlabError, WriteError
 from ghostlab.files import writing
 
-__all__ = [
-    "REPORT",
-    "ExportedFile",
-    "StagedFile",
-    "read_report",
-    "staged",
-]
+__all__ = ["REPORT", "ExportedFile", "read_report", "staged"]
 
 REPORT = "export.json"
 FULL = 64 * 1024
@@ -145,12 +139,12 @@ def read_report(out: Path) -> dict[str, Any]:
 def _noted(out: Path, written: ExportedFile) -> str:
     """The text of ``export.json`` with it added to what is known of the other files, as long as these are there."""
     known = read_report(out)
-    there = {key: values for key, values in known.items() if _is_there(out, values)}
+    there = {
+        key: values
+        for key, values in known.items()
+        if isinstance(values, dict) and (out / str(values.get("file", "-"))).exists()
+    }
     return json.dumps({"formats": {**there, written.key: asdict(written)}}, indent=2) + "\n"
-
-
-def _is_there(out: Path, values: Any) -> bool:
-    return isinstance(values, dict) and (out / str(values.get("file", "-"))).exists()
 
 
 def _move(part: Path, to: Path) -> None:

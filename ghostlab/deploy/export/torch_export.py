@@ -22,7 +22,7 @@ from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import RunError
 from ghostlab.private_apis import tree_structure, treespec_dumps
 
-__all__ = ["EXTRA", "TorchExport", "checked_content", "embedded_description"]
+__all__ = ["TorchExport"]
 
 EXTRA = "ghostlab.json"
 GRAPH = "models/model.json"

@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ghostlab.deploy.export.executorch import ExecuTorch
+from ghostlab.deploy.export.executorch import ExecuTorch, float_nodes, pt2e_int8
 from ghostlab.deploy.export.program import exported_program
-from ghostlab.deploy.int8.pt2e import float_nodes, pt2e_int8
 from ghostlab.errors import RunError
 from tests.deploy.int8.networks import LAYERS, described, digits, top1, trained
 
