@@ -22,7 +22,6 @@ from ghostlab.terminal import tracked
 
 __all__ = ["content_hash", "content_hashes", "digest", "image_hashes"]
 
-
 BLOCK, BLOCKS = 16 * 1024, 4
 
 KEPT_FROM = 2000

@@ -17,7 +17,7 @@ from ghostlab.data.content import content_hashes
 from ghostlab.data.sources import FileSource, suffixes
 from ghostlab.data.split import distinct_counts, split_content
 from ghostlab.data.walk import FoundImages, LeftOut, LeftOutKind, find_images, folder_id, folders_above, is_left_out
-from ghostlab.errors import RunError, UsageError
+from ghostlab.errors import RunError, UsageError, shortened
 from ghostlab.files import shown
 
 __all__ = ["READABLE", "folder_sources", "scan_class_folders"]
@@ -107,7 +107,7 @@ def _refuse_shared(found: FoundImages, owners: Sequence[tuple[int, str]], key: s
 def _refuse_other_classes(train: FileSource, val: FileSource, key: str) -> None:
     for name, one, other in (("train", train, val), ("val", val, train)):
         if extra := sorted(set(one.class_names) - set(other.class_names)):
-            raise UsageError(f"{key}: train/ and val/ must have the same classes; in {name}/ only: {_few(extra)}")
+            raise UsageError(f"{key}: train/ and val/ must have the same classes; in {name}/ only: {shortened(extra)}")
 
 
 def _split(images: FileSource, key: str, cfg: DataConfig) -> tuple[FileSource, FileSource]:
@@ -185,11 +185,6 @@ def _refuse_splits_as_classes(
             within = _slashed(inner for inner in inside if inner.casefold() in SPLITS)
             what = f"the class folder {shown(folders[0])} has {within} in it"
             raise UsageError(f"{key}: {what}, which would be mixed; is data.root={shown(folders[0])} meant? {EXPECTED}")
-
-
-def _few(names: Sequence[str]) -> str:
-    """The first five of many names."""
-    return ", ".join(names[:5]) + (f", ... ({len(names)} in all)" if len(names) > 5 else "")
 
 
 def _no_class(entry: os.DirEntry[str], above: set[tuple[int, int]]) -> LeftOutKind | None:

@@ -21,7 +21,7 @@ from ghostlab.data.config import DataConfig
 from ghostlab.data.content import image_hashes
 from ghostlab.data.datasets import build
 from ghostlab.data.sources import Source
-from ghostlab.errors import GhostlabError
+from ghostlab.errors import GhostlabError, shortened
 from ghostlab.files import write_file
 
 __all__ = [
@@ -33,10 +33,7 @@ __all__ = [
     "describe_class_changes",
 ]
 
-
 FILE = "images.npz"
-
-NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -160,7 +157,8 @@ def describe_changes(before: Manifest, now: Manifest) -> str:
 def describe_class_changes(before: Sequence[str], now: Sequence[str]) -> list[str]:
     """``class 'ant' new``, ``classes 'dog', 'emu' gone``."""
     sets = {"new": set(now) - set(before), "gone": set(before) - set(now)}
-    told = [f"class{'es' * (len(names) > 1)} {_named(names)} {what}" for what, names in sets.items() if names]
+    named = {what: [f"'{name}'" for name in sorted(names)] for what, names in sets.items()}
+    told = [f"class{'es' * (len(names) > 1)} {shortened(names)} {what}" for what, names in named.items() if names]
     return told if told or list(before) == list(now) else ["the classes in another order"]
 
 
@@ -193,8 +191,3 @@ def _labels(one: Manifest) -> list[tuple[int, str]]:
     return [
         (h, one.class_names[target]) for hashes, targets in halves for h, target in zip(hashes, targets, strict=True)
     ]
-
-
-def _named(names: set[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in sorted(names)[:NAMED])
-    return shown if len(names) <= NAMED else f"{shown}, ... ({len(names)} in all)"

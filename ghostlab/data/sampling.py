@@ -24,7 +24,6 @@ __all__ = [
     "rank_and_world",
 ]
 
-
 BatchKeys = list[tuple[int, int, int]]
 """(index, seed, view) of the images of a batch."""
 

@@ -17,7 +17,6 @@ from ghostlab.terminal import tracked
 
 __all__ = ["CustomSource", "FileSource", "MemorySource", "Source", "UnreadableError", "read_image", "suffixes"]
 
-
 FOREIGN = frozenset({"EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF"})
 """Formats that Pillow only names, or gives to another program."""
 

@@ -14,7 +14,6 @@ from ghostlab.files import shown
 
 __all__ = ["FoundImages", "LeftOut", "LeftOutKind", "find_images", "folder_id", "folders_above", "is_left_out"]
 
-
 EXAMPLES = 3
 SYSTEM_NAMES = frozenset(
     ("@eadir", "__macosx", "thumbnails", "thumbs", "lost+found", "#recycle", "#snapshot", "$recycle.bin")

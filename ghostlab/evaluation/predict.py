@@ -24,7 +24,6 @@ from ghostlab.runs.run import find_run
 
 __all__ = ["Prediction", "Predictor", "find_images", "open_classifier"]
 
-
 EMPTY = f"no images in this folder; read are {READABLE}"
 
 
