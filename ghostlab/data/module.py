@@ -14,15 +14,7 @@ from ghostlab.data.datasets import build
 from ghostlab.data.decoded import decode_once
 from ghostlab.data.loading import Loader, automatic_workers, loader
 from ghostlab.data.samples import Batch, Samples
-from ghostlab.data.sampling import (
-    BatchKeys,
-    EvalBatchSampler,
-    ListSampler,
-    Replay,
-    TrainSampler,
-    ViewSampler,
-    rank_and_world,
-)
+from ghostlab.data.sampling import BatchKeys, EvalBatchSampler, ListSampler, Replay, TrainSampler, rank_and_world
 from ghostlab.data.sources import MemorySource, Source
 from ghostlab.data.transforms import View, eval_transform, train_transform
 from ghostlab.errors import RunError, UsageError
@@ -102,7 +94,7 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Full batches of randomly transformed images, in an order of their own each epoch."""
-        order = ViewSampler(TrainSampler(self.train_size, self.seed, self.replay), self.view_of)
+        order = TrainSampler(self.train_size, self.seed, self.replay, self.view_of)
         # When a run is resumed, Lightning starts the workers before it calls set_epoch.
         if self.trainer:
             order.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]

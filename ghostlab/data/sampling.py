@@ -13,16 +13,7 @@ from torch.utils.data import Sampler
 
 from ghostlab.data.hashing import permutation, sample_seeds
 
-__all__ = [
-    "BatchKeys",
-    "EvalBatchSampler",
-    "ListSampler",
-    "Replay",
-    "TrainSampler",
-    "ViewSampler",
-    "fixed_batches",
-    "rank_and_world",
-]
+__all__ = ["BatchKeys", "EvalBatchSampler", "ListSampler", "Replay", "TrainSampler", "fixed_batches", "rank_and_world"]
 
 BatchKeys = list[tuple[int, int, int]]
 """(index, seed, view) of the images of a batch."""
@@ -40,32 +31,37 @@ class Replay:
     batch: int | None = None
 
 
-class TrainSampler(Sampler[tuple[int, int]]):
-    """(index, seed) pairs in a new order each epoch.
+class TrainSampler(Sampler[tuple[int, int, int]]):
+    """(index, seed, view) in a new order each epoch; ``view_of`` gives the number of an epoch's view.
+
+    The view travels with the index, so that loading processes that were started long before know it as well.
 
     Of several processes each gets its share, all of the same length; together they see in each step the images that
     one process with the whole batch would see. What is replayed comes in an order of this run's own, too: of images or,
     where these were mixed, of whole batches.
     """
 
-    def __init__(self, size: int, seed: int, replay: Replay | None = None) -> None:
-        self.size, self.seed, self.replay, self.epoch = size, seed, replay, 0
+    def __init__(
+        self, size: int, seed: int, replay: Replay | None = None, view_of: Callable[[int], int] = lambda epoch: 0
+    ) -> None:
+        self.size, self.seed, self.replay, self.view_of, self.epoch = size, seed, replay, view_of, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration is for."""
+        """Choose the epoch, counted from 0, that the next iteration is for."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return self.size // rank_and_world()[1]
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
         if self.replay is None:
             order = self._images()
             seeds = sample_seeds(order, self.seed, self.epoch)
         else:
             order = self._batches(self.replay) if self.replay.batch else self._images()
             seeds = self.replay.seeds(self.epoch, order)
-        return zip(order.tolist(), seeds.tolist(), strict=True)
+        view = self.view_of(self.epoch)
+        return ((index, seed, view) for index, seed in zip(order.tolist(), seeds.tolist(), strict=True))
 
     def _images(self) -> NDArray[np.int64]:
         rank, world = rank_and_world()
@@ -78,27 +74,6 @@ class TrainSampler(Sampler[tuple[int, int]]):
         batches = fixed_batches(self.size, batch, replay.seed, self.epoch, world)[: steps * world]
         mine = np.stack(batches)[rank::world]
         return mine[permutation(steps, self.seed, self.epoch)].ravel()
-
-
-class ViewSampler(Sampler[tuple[int, int, int]]):
-    """The pairs of an order, each with the number of the view in which its image is wanted: (index, seed, view).
-
-    The view travels with the index, so that loading processes that were started long before know it as well.
-    """
-
-    def __init__(self, order: TrainSampler, view_of: Callable[[int], int]) -> None:
-        self.order, self.view_of = order, view_of
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, counted from 0, that the next iteration is for."""
-        self.order.set_epoch(epoch)
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __iter__(self) -> Iterator[tuple[int, int, int]]:
-        view = self.view_of(self.order.epoch)
-        return ((index, seed, view) for index, seed in self.order)
 
 
 class ListSampler(Sampler[BatchKeys]):
