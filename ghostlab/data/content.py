@@ -70,7 +70,9 @@ def content_hashes(paths: Sequence[str], cache: Path | None = None) -> NDArray[n
         return np.array([_hash(path)[0] for path in paths], np.uint64)
     root = os.path.commonpath([min(paths), max(paths)])  # of sorted names the first and the last share what all share
     try:
-        file = _kept_in(cache or cache_folder() / "contents", root)
+        folder = cache or cache_folder() / "contents"
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:16]}.npz"
         names = [os.fsencode(path[len(root) :]) for path in paths]
         states = [_state(path) for path in paths]
         if None not in (kept := _known_ones(_read(file), names, states)):
@@ -80,11 +82,6 @@ def content_hashes(paths: Sequence[str], cache: Path | None = None) -> NDArray[n
     except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
         logger.warning("the hashes of the images in %s are not kept: %s", root, error)
         return np.array([value for value, _ in _hashed(paths)], np.uint64)
-
-
-def _kept_in(folder: Path, root: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:16]}.npz"
 
 
 def _known_ones(known: _Known, names: Sequence[bytes], states: Sequence[_State]) -> list[int | None]:

@@ -160,14 +160,14 @@ class FileSource:
 class CustomSource:
     """The ``source`` of the user's that ``name`` names: its images in RGB, and what fails in it as an unreadable image.
 
-    ``given`` are the hashes (N,) of its images' contents, where it has them.
+    ``known_hashes`` are the hashes (N,) of its images' contents, where it has them.
     """
 
     source: Any
     targets: NDArray[np.int64]
     class_names: Sequence[str]
     name: str
-    given: NDArray[np.uint64] | None = None
+    known_hashes: NDArray[np.uint64] | None = None
 
     def load(self, index: int) -> Image.Image:
         try:
@@ -183,8 +183,8 @@ class CustomSource:
     @cached_property
     def hashes(self) -> NDArray[np.uint64]:
         """64 bits (N,) of each image: those given, else of its pixels; of one that cannot be read, of its name."""
-        if self.given is not None:
-            return self.given
+        if self.known_hashes is not None:
+            return self.known_hashes
         images = tracked(range(len(self.targets)), "reading all images once to know them again")
         return np.frombuffer(b"".join(map(self._hash, images)), "<u8")
 

@@ -17,7 +17,7 @@ from ghostlab.data.config import DataConfig
 __all__ = ["Compose", "Normalize", "View", "eval_transform", "preprocess", "train_transform"]
 
 Transform = Callable[[Any], Any]
-THIN = 16
+MAX_ASPECT = 16
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Normalize:
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def trimmed(image: Image.Image) -> Image.Image:
+def trim_aspect(image: Image.Image) -> Image.Image:
     """The central part of an image that is more than 16 times as long as it is wide: only a part of it is wanted, and
     all of it would be gigabytes when its width is scaled to that of the network's images."""
-    most = THIN * min(image.size)
+    most = MAX_ASPECT * min(image.size)
     if max(image.size) <= most:
         return image
     return v2.functional.center_crop(image, [min(image.height, most), min(image.width, most)])
@@ -89,7 +89,7 @@ def preprocess(how: Mapping[str, Any]) -> Compose:
     """The same from what ``DataConfig.preprocessing`` gives, which travels with a deployed network."""
     size = how["input_size"][-1]
     resize = v2.Resize(round(size / how["crop_pct"]), InterpolationMode(how["interpolation"]))
-    return Compose(trimmed, resize, v2.CenterCrop(size), Normalize(how["mean"], how["std"]))
+    return Compose(trim_aspect, resize, v2.CenterCrop(size), Normalize(how["mean"], how["std"]))
 
 
 def _crop(cfg: DataConfig) -> list[Transform]:
@@ -97,5 +97,5 @@ def _crop(cfg: DataConfig) -> list[Transform]:
     if cfg.crop == "resized":
         return [v2.RandomResizedCrop(size, (cfg.crop_scale, 1.0), interpolation=how)]
     if cfg.crop == "padded":
-        return [trimmed, v2.Resize(size, how), v2.RandomCrop(size, padding=cfg.crop_padding)]
-    return [trimmed, v2.Resize(size, how), v2.CenterCrop(size)]
+        return [trim_aspect, v2.Resize(size, how), v2.RandomCrop(size, padding=cfg.crop_padding)]
+    return [trim_aspect, v2.Resize(size, how), v2.CenterCrop(size)]

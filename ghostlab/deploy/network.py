@@ -23,8 +23,8 @@ from ghostlab.runs.run import Run, find_run, open_run
 
 __all__ = ["Accuracy", "Description", "Network", "fold", "open_network", "top1_of_fused", "write_fused"]
 
-USUAL = {"width": 1.0, "depth": 1.0, "stem_stride": 2, "gate_upsample": "nearest"}
-UNSEEN = ("name", "pretrained", "num_classes", "drop_rate", "drop_path_rate", "bn_momentum", "bn_eps")
+DEFAULT_OPTIONS = {"width": 1.0, "depth": 1.0, "stem_stride": 2, "gate_upsample": "nearest"}
+NOT_DEPLOYED = ("name", "pretrained", "num_classes", "drop_rate", "drop_path_rate", "bn_momentum", "bn_eps")
 """Options of a model that do not change the network that is deployed."""
 PREPROCESSING = ("input_size", "mean", "std", "interpolation", "crop_pct")
 
@@ -134,8 +134,8 @@ def _of_fused(file: Path) -> Network:
 
 
 def _description(model: Mapping[str, Any], data: Mapping[str, Any], preprocessing: dict[str, Any]) -> Description:
-    options = {key: value for key, value in model_arguments(model).items() if value != USUAL.get(key)}
-    shown = [f"{key}={value}" for key, value in options.items() if key not in UNSEEN]
+    options = {key: value for key, value in model_arguments(model).items() if value != DEFAULT_OPTIONS.get(key)}
+    shown = [f"{key}={value}" for key, value in options.items() if key not in NOT_DEPLOYED]
     names = data.get("class_names") or range(data["num_classes"])
     return Description(" ".join([model["name"], *shown]), tuple(map(str, names)), preprocessing)
 

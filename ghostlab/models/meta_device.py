@@ -16,13 +16,13 @@ from ghostlab.models.ghostnet import GhostNet
 from ghostlab.reparam.fold import computing
 from ghostlab.reparam.trace import evaluating, image_channels
 
-__all__ = ["Counts", "NetworkStage", "accepted_near", "count", "network_stages", "on_meta", "refusal"]
+__all__ = ["Counts", "NetworkStage", "accepted_near", "count", "forward_on_meta", "network_stages", "refusal"]
 
 MULTIPLES = (8, 14, 16, 32, 64)
 """Sides that networks take are often multiples of one of these: the strides of stages, and the sides of patches."""
 
 
-def on_meta(model: nn.Module, image_size: int | tuple[int, int], channels: int | None = None) -> Any:
+def forward_on_meta(model: nn.Module, image_size: int | tuple[int, int], channels: int | None = None) -> Any:
     """What ``model`` puts out for one image of ``image_size`` (pixels, or height and width), in evaluation mode.
 
     ``channels`` are by default those that the model was made for. Raises ``UsageError`` for images that it cannot take.
@@ -43,7 +43,7 @@ def on_meta(model: nn.Module, image_size: int | tuple[int, int], channels: int |
 def refusal(model: nn.Module, image_size: int, channels: int | None = None) -> str:
     """Why ``model`` cannot take images of that size, in its own words; empty if it can."""
     try:
-        on_meta(model, image_size, channels)
+        forward_on_meta(model, image_size, channels)
     except UsageError as error:
         return str(error).partition(" px: ")[2]
     return ""
@@ -75,7 +75,7 @@ def count(model: nn.Module, image_size: int | tuple[int, int] = 224) -> Counts:
     for a size that the model does not take.
     """
     with FlopCounterMode(display=False) as counter:
-        on_meta(model, image_size)
+        forward_on_meta(model, image_size)
     return Counts(sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2)
 
 

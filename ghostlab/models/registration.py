@@ -30,7 +30,7 @@ LOADING = ("cache_dir", "pretrained_model_args")
 """What timm hands to every function that builds a model and is not about its architecture."""
 
 
-def settings() -> dict[str, Any]:
+def ghostnet_cfg() -> dict[str, Any]:
     """How images are prepared for a GhostNet, and the names of its first and last layer, as timm asks."""
     return {
         "num_classes": 1000,
@@ -46,7 +46,7 @@ def settings() -> dict[str, Any]:
 
 
 # register_model finds a model's configuration here, under the name of its function. That of ANY is for its usual base.
-default_cfgs = generate_default_cfgs({name: settings() for name in (*NAMES, ANY)})
+default_cfgs = generate_default_cfgs({name: ghostnet_cfg() for name in (*NAMES, ANY)})
 
 
 @register_model

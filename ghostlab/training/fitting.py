@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model
-from ghostlab.models.meta_device import accepted_near, on_meta, refusal
+from ghostlab.models.meta_device import accepted_near, forward_on_meta, refusal
 from ghostlab.models.options import model_arguments
 from ghostlab.runs.settings import Settings
 from ghostlab.strategies.base import Task
@@ -28,7 +28,7 @@ def check_fit(model: nn.Module, settings: Settings, task: Task) -> None:
         if cause := refusal(model, size, COLOURS):
             ways = "; ".join(_ways(model, size, set(sizes.values()), settings))
             raise UsageError(f"{key}: model '{settings.model['name']}' takes no such images ({cause}); {ways}")
-    output = on_meta(model, settings.data.image_size, COLOURS)
+    output = forward_on_meta(model, settings.data.image_size, COLOURS)
     if not isinstance(output, Tensor) or output.shape != (1, task.num_classes):
         found = f"of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
         raise UsageError(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ghostlab.errors import UsageError
-from ghostlab.models.meta_device import on_meta
+from ghostlab.models.meta_device import forward_on_meta
 from ghostlab.runs.settings import Settings
 from ghostlab.strategies.base import Task
 from ghostlab.training.stages import Stages
@@ -37,7 +37,7 @@ def check_narrow_maps(model: nn.Module, settings: Settings, task: Task, device: 
 def _narrow(model: nn.Module, size: int, channels: int) -> list[str]:
     found: list[str] = []
     with _watched(model, found):
-        on_meta(model, size, channels)
+        forward_on_meta(model, size, channels)
     return found
 
 

@@ -21,9 +21,8 @@ from ghostlab.files import writing
 __all__ = ["REPORT", "ExportedFile", "read_report", "staged"]
 
 REPORT = "export.json"
-FULL = 64 * 1024
+MIN_FREE = 64 * 1024
 """Bytes: a disk with less is full."""
-
 WORST = 5
 """Layers that are named."""
 
@@ -123,7 +122,7 @@ def _no_room(out: Path) -> Iterator[None]:
     try:
         yield
     except GhostlabError as error:
-        if isinstance(error, WriteError) or shutil.disk_usage(out).free >= FULL:
+        if isinstance(error, WriteError) or shutil.disk_usage(out).free >= MIN_FREE:
             raise
         raise WriteError(f"{out}: cannot be written: no room is left ({error})") from error
 

@@ -28,7 +28,6 @@ __all__ = ["BATCH", "Int8Result", "PrecisionTrial", "calibration_images", "fewes
 
 RANKED_ON = 32
 """Images that the layers are ranked on."""
-
 BATCH = 16
 """Images a batch, over which ranges are averaged: with fewer they are too narrow, with many too wide."""
 
