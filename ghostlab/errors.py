@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "keyed",
     "lacks_memory",
     "nearest",
+    "shortened",
     "unknown",
 ]
 
@@ -79,9 +80,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
+def shortened(names: Sequence[str], limit: int = 5) -> str:
+    """The first names of a list, and how many there are where they are more than ``limit``."""
+    return ", ".join(names[:limit]) + (f", ... ({len(names)} in all)" if len(names) > limit else "")
+
+
 def unknown(kind: str, name: str, known: Iterable[str], limit: int = 40) -> UsageError:
     """The error for a name that does not exist, with the nearest one and (up to ``limit``) all that do."""
     names = sorted(known)
-    listed = ", ".join(names[:limit]) + (f", ... ({len(names)} in all)" if len(names) > limit else "")
     hint = nearest(name, names)
-    return UsageError(f"no {kind} '{name}'{hint}{'' if hint else ';'} available: {listed}")
+    return UsageError(f"no {kind} '{name}'{hint}{'' if hint else ';'} available: {shortened(names, limit)}")

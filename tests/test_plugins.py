@@ -17,8 +17,8 @@ import torch
 from pytest import param
 
 from ghostlab.data import DataConfig
+from ghostlab.data.content import image_hashes
 from ghostlab.data.datasets import build
-from ghostlab.data.digest import image_hashes
 from ghostlab.errors import UsageError
 from ghostlab.runs import compose
 from ghostlab.runs.command import common_overrides, row_overrides

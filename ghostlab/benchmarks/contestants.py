@@ -25,8 +25,8 @@ from ghostlab.benchmarks.deployables import (
 )
 from ghostlab.deploy.export.format import Runner
 from ghostlab.deploy.export.formats import FORMATS, format_of, is_exported
-from ghostlab.deploy.export.onnx import running, session
-from ghostlab.deploy.export.place import read_notes
+from ghostlab.deploy.export.onnx import open_session, session_runner
+from ghostlab.deploy.export.staging import read_report
 from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import RunError, UsageError, unknown
@@ -118,7 +118,7 @@ def input_of(path: Path, image_size: int | None = None) -> ImageInput:
     Raises ``RunError`` for what is not ONNX, and ``UsageError`` for other inputs, for batches of more than one image
     alone, and for a size that is not the file's or not known.
     """
-    inputs = session(path, 1).get_inputs()
+    inputs = open_session(path, 1).get_inputs()
     shape = inputs[0].shape if len(inputs) == 1 and inputs[0].type == "tensor(float)" else []
     if len(shape) != 4 or shape[1] != 3 or (isinstance(shape[0], int) and shape[0] != 1):
         given = ", ".join(f"{one.name}: {one.type} {one.shape}" for one in inputs)
@@ -128,7 +128,7 @@ def input_of(path: Path, image_size: int | None = None) -> ImageInput:
 
 def _open_foreign(path: Path, threads: int | None = None) -> Runner:
     """The network in a file without a description; raises ``RunError`` for what is not ONNX."""
-    return running(session(path, threads))
+    return session_runner(open_session(path, threads))
 
 
 def _side(path: Path, sides: list[int | str | None], image_size: int | None) -> int:
@@ -187,7 +187,7 @@ def _one_by_one(call: Callable[[Tensor], object], images: Tensor) -> object:
 def _top1(path: Path) -> float | None:
     """What ``tools/export.py`` found the file's to be."""
     with suppress(ValueError, KeyError, TypeError):
-        return next((float(one["top1"]) for one in read_notes(path.parent).values() if one["file"] == path.name), None)
+        return next((float(one["top1"]) for one in read_report(path.parent).values() if one["file"] == path.name), None)
     return None
 
 

@@ -17,9 +17,9 @@ from torch import nn
 
 from ghostlab.errors import UsageError
 from ghostlab.models import Counts, count, create_model
-from ghostlab.models.options import given
+from ghostlab.models.meta_device import NetworkStage, network_stages
+from ghostlab.models.options import model_arguments
 from ghostlab.models.scaling import ALPHA, BETA, GAMMA, Factors, compound, official, round_resolution
-from ghostlab.models.stages import NetworkStage, stages
 from ghostlab.runs import compose
 from ghostlab.runs.identity import named_overrides, to_plain_dict
 from ghostlab.shell import command
@@ -77,13 +77,13 @@ def scale_model(cfg: DictConfig, factors: Factors = UNSCALED, multiple: int = 1)
 
     Raises ``UsageError`` for an unknown model and for one that cannot be scaled.
     """
-    node = {**given(to_plain_dict(cfg.model)), "pretrained": False}
+    node = {**model_arguments(to_plain_dict(cfg.model)), "pretrained": False}
     width, depth = (_as_printed(node.pop(key, 1.0) * getattr(factors, key)) for key in ("width", "depth"))
     train = round_resolution(cfg.data.image_size, factors.resolution, multiple)
     test = round_resolution(cfg.data.test_size or cfg.data.image_size, factors.resolution, multiple)
     with torch.device("meta"):
         model = create_model(**node, num_classes=cfg.data.num_classes or 1000, width=width, depth=depth)
-    return Scaled(width, depth, train, test, count(model, test), _megabytes(model), stages(model, test))
+    return Scaled(width, depth, train, test, count(model, test), _megabytes(model), network_stages(model, test))
 
 
 def print_scaled(name: str, factors: Factors, multiple: int, overrides: Sequence[str]) -> None:

@@ -13,14 +13,13 @@ FOLDER = Path("outputs/cam")
 
 def run(images: list[Path], runs: list[Path], wanted: str | None, method: str, out: Path | None) -> None:
     """Write the picture and print its path."""
-    from ghostlab.evaluation.cam_figure import check_format, draw
-    from ghostlab.evaluation.cam_runs import panels
+    from ghostlab.evaluation.cam_runs import check_format, draw_panels, explained_panels
 
     path = out or FOLDER / f"{images[0].stem}.png"
     check_format(path)
     require_writable(path.parent)
-    rows = panels(images, runs, wanted, method)
-    draw(path, rows)
+    rows = explained_panels(images, runs, wanted, method)
+    draw_panels(path, rows)
     print(path)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ghostlab.cli.guard import guarded
-from ghostlab.deploy.export.catalog import CATALOG, ExportJob, planned
+from ghostlab.deploy.export.catalog import CATALOG, ExportJob, plan_exports
 from ghostlab.errors import GhostlabError, RunError, UsageError
 from ghostlab.files import require_writable
 
@@ -26,7 +26,7 @@ def run(given: argparse.Namespace) -> None:
         raise UsageError("--size dynamic: not with --int8, whose files take images of the network's size alone")
     if given.keep_float and not given.int8:
         raise UsageError("--keep-float: only with --int8")
-    jobs, reasons = planned(given.to, dynamic, given.int8)
+    jobs, reasons = plan_exports(given.to, dynamic, given.int8)
     for reason in dict.fromkeys(reasons.values()):
         print(reason, file=sys.stderr)
     out = given.out or (given.source if given.source.is_dir() else given.source.parent) / "export"
@@ -51,7 +51,7 @@ def export_all(jobs: Sequence[ExportJob], given: argparse.Namespace, out: Path) 
         except GhostlabError as error:
             print(f"{job}: {error}", file=sys.stderr)
     if done:
-        from ghostlab.deploy.export.place import REPORT
+        from ghostlab.deploy.export.staging import REPORT
 
         print(f"written to {out}, with {REPORT}", flush=True)
     return done
@@ -61,12 +61,11 @@ def export_one(job: ExportJob, network: Network, reference: Reference, out: Path
     """Write one file, and what is said about it."""
     from ghostlab.deploy.export.export import export, export_int8
     from ghostlab.deploy.export.formats import FORMATS
-    from ghostlab.deploy.export.told import told, told_int8
 
     form = FORMATS[job.format]
     if job.int8:
-        return told_int8(export_int8(form, network, reference, out, how), reference)
-    return told(export(form, network, reference, out, dynamic))
+        return export_int8(form, network, reference, out, how).int8_summary(reference)
+    return export(form, network, reference, out, dynamic).summary()
 
 
 def make_reference(network: Network) -> Reference:

@@ -11,7 +11,7 @@ from torch import nn
 
 from ghostlab.cli.guard import guarded
 from ghostlab.data import DataModule
-from ghostlab.deploy.fused import Accuracy, folded, write_fused
+from ghostlab.deploy.network import Accuracy, fold, write_fused
 from ghostlab.deploy.run_data import data_module
 from ghostlab.errors import GhostlabError
 from ghostlab.files import require_writable
@@ -40,7 +40,7 @@ def run(source: Path, out: Path | None, foreign: dict[str, Any] | None) -> None:
     require_writable(folder)
     model, config, data, preprocessing = open_foreign(source, foreign) if foreign else open_own(source)
     size = preprocessing["input_size"][-1]
-    fused, report = folded(model, torch.zeros(2, 3, size, size))
+    fused, report = fold(model, torch.zeros(2, 3, size, size))
     say(str(report or "nothing to fold, as there are no branches and no batch norms: written as it was built"))
     accuracy = measure_accuracy(model, fused, data)
     counts = count(model, size), count(fused, size)

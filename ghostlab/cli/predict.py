@@ -22,7 +22,7 @@ MANY = 32
 
 def run(source: str, given: list[str], top: int, out: Path | None) -> None:
     """Print the classes of all images that can be read, and write them to ``out``; ``RunError`` if some cannot."""
-    from ghostlab.data.left_out import CLOSED, LeftOut
+    from ghostlab.data.walk import LeftOut, LeftOutKind
     from ghostlab.evaluation.predict import find_images, open_classifier
     from ghostlab.terminal import tracked
 
@@ -40,8 +40,8 @@ def run(source: str, given: list[str], top: int, out: Path | None) -> None:
     for one in unreadable:
         print(f"{shown(one.image)}: {one.error}", file=sys.stderr)
     if left_out.counts:
-        print(f"left out are {left_out.told('.')}", file=sys.stderr)
-    closed = left_out.counts[CLOSED]
+        print(f"left out are {left_out.summary('.')}", file=sys.stderr)
+    closed = left_out.counts[LeftOutKind.CLOSED]
     if unreadable or closed:
         folders = f" and {closed:,} folders" if closed else ""
         raise RunError(f"{len(unreadable):,} of {len(predictions):,} images{folders} could not be read")

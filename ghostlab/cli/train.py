@@ -65,7 +65,7 @@ def hydra_command(task: Task, arguments: list[str]) -> None:
 
 
 def _once(task: Task, cfg: DictConfig) -> None:
-    from ghostlab.data.manifest import forget  # both import torch
+    from ghostlab.data.manifest import clear_manifest_cache  # both import torch
     from ghostlab.runs.settings import parse
 
     own, ablation = split_ablation(cfg)
@@ -74,7 +74,7 @@ def _once(task: Task, cfg: DictConfig) -> None:
     refuse_hydra_settings(HydraConfig.get())
     refuse_sweep_settings(HydraConfig.get())
     refuse_unknown_beforehand(own)
-    forget()  # what the images were when this process last looked
+    clear_manifest_cache()  # what the images were when this process last looked
     task(parse(own))
 
 

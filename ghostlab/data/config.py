@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
-from ghostlab.data.datasets import DATASETS, dataset_entry
 from ghostlab.errors import UsageError, nearest, unknown
 from ghostlab.modules import is_function
 
-__all__ = ["CROPS", "INTERPOLATIONS", "ON_ERROR", "DataConfig", "TeacherConfig"]
+__all__ = ["DATASETS", "DataConfig", "TeacherConfig"]
 
 CROPS = ("resized", "padded", "none")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 ON_ERROR = ("raise", "skip")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class UsedFields(NamedTuple):
+    """Which fields of the configuration a data set needs, with the reason, and which it has no use for."""
+
+    needs: Mapping[str, str]
+    unused: Sequence[str]
+
+
+_ROOT = {"root": "the folder of its images, data.root=<folder>"}
+_SPLIT = ("val_fraction", "split_seed")
+_FUNCTION = ("factory", "options")
+_DOWNLOADED = UsedFields(_ROOT, (*_FUNCTION, *_SPLIT))
+_FOLDER = UsedFields(_ROOT, ("download", *_FUNCTION))
+
+DATASETS = {
+    "digits": UsedFields({}, ("root", "download", *_FUNCTION)),
+    **dict.fromkeys(("cifar10", "cifar100", "fashionmnist", "flowers102", "food101"), _DOWNLOADED),
+    "stanfordcars": UsedFields(_ROOT, (*_FUNCTION, *_SPLIT, "download")),  # no longer offered
+    **dict.fromkeys(("fgvcaircraft", "oxfordpets"), _DOWNLOADED),
+    "caltech101": UsedFields(_ROOT, (*_FUNCTION, "val_fraction")),
+    **dict.fromkeys(("imagenet", "eurosat", "birdsnap", "imagefolder"), _FOLDER),
+}
+"""The names of data sets; ``datasets.build`` makes their images."""
+
+CUSTOM = UsedFields({}, (*_SPLIT, "download"))
+"""Of a function of the user's."""
 
 
 @dataclass
@@ -135,12 +162,12 @@ class DataConfig:
         _require(share is None or 0 < share < 1, "val_fraction", share, "above 0 and below 1")
 
     def _check_use(self) -> None:
-        entry = dataset_entry(self.name)
+        used = CUSTOM if is_function(self.name) else DATASETS[self.name]
         if is_function(self.name):
             _require(self.factory in (None, self.name), "factory", self.factory, f"data.name={self.name} is another")
-        for key in entry.needs:
-            _require(getattr(self, key) is not None, key, None, f"data={self.name} needs it: {entry.needs[key]}")
-        for key in entry.unused:
+        for key, why in used.needs.items():
+            _require(getattr(self, key) is not None, key, None, f"data={self.name} needs it: {why}")
+        for key in used.unused:
             value = getattr(self, key)
             unused = value is None or value is False or value == {}
             _require(unused, key, value, f"data={self.name} has no use for it; leave it null")

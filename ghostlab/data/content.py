@@ -1,4 +1,4 @@
-"""Files known by what is in them: the same hash wherever a file lies and whatever it is called."""
+"""Images known by what is in them: the same hashes wherever they lie and whatever they are called."""
 
 from __future__ import annotations
 
@@ -16,24 +16,30 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from ghostlab.data.sources import CustomSource, FileSource, MemorySource, Source
 from ghostlab.files import cache_folder, write_file
 from ghostlab.terminal import tracked
 
-__all__ = ["content_hash", "content_hashes"]
+__all__ = ["content_hash", "content_hashes", "digest", "image_hashes"]
 
 BLOCK, BLOCKS = 16 * 1024, 4
+
 KEPT_FROM = 2000
 """Files from which on their hashes are kept: fewer are read again in no time."""
+
 SETTLED = 2 * 10**9
 """Nanoseconds after which a file that changes once more has another time of change on every file system."""
-PART = 256
-THREADS = 8
 
-logger = logging.getLogger(__name__)
+PART = 256
+
+THREADS = 8
 
 _State = tuple[int, int, int]
 """Size, time of modification and time of change: while these are the same, so is what is in the file."""
+
 _Known = dict[bytes, tuple[_State, int]]
+
+logger = logging.getLogger(__name__)
 
 
 def content_hash(path: str) -> int:
@@ -64,7 +70,9 @@ def content_hashes(paths: Sequence[str], cache: Path | None = None) -> NDArray[n
         return np.array([_hash(path)[0] for path in paths], np.uint64)
     root = os.path.commonpath([min(paths), max(paths)])  # of sorted names the first and the last share what all share
     try:
-        file = _kept_in(cache or cache_folder() / "contents", root)
+        folder = cache or cache_folder() / "contents"
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:16]}.npz"
         names = [os.fsencode(path[len(root) :]) for path in paths]
         states = [_state(path) for path in paths]
         if None not in (kept := _known_ones(_read(file), names, states)):
@@ -74,11 +82,6 @@ def content_hashes(paths: Sequence[str], cache: Path | None = None) -> NDArray[n
     except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
         logger.warning("the hashes of the images in %s are not kept: %s", root, error)
         return np.array([value for value, _ in _hashed(paths)], np.uint64)
-
-
-def _kept_in(folder: Path, root: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:16]}.npz"
 
 
 def _known_ones(known: _Known, names: Sequence[bytes], states: Sequence[_State]) -> list[int | None]:
@@ -147,3 +150,23 @@ def _write(file: Path, known: _Known) -> None:
     names = np.frombuffer(b"\0".join(known), np.uint8)
     states = np.array([state for state, _ in known.values()], np.int64).reshape(-1, 3)
     np.savez(file, names=names, states=states, hashes=np.array([value for _, value in known.values()], np.uint64))
+
+
+def digest(source: Source) -> str:
+    """16 hex digits of the images' contents, their order and their classes, wherever they lie."""
+    hashed = hashlib.sha256(np.ascontiguousarray(source.targets).tobytes())
+    hashed.update("\n".join(source.class_names).encode(errors="surrogateescape"))
+    hashed.update(source.pixels.tobytes() if isinstance(source, MemorySource) else image_hashes(source).tobytes())
+    return hashed.hexdigest()[:16]
+
+
+def image_hashes(source: Source) -> NDArray[np.uint64]:
+    """64 bits (N,) of the content of each image: of its pixels in memory, of its file, or as its source says."""
+    if isinstance(source, MemorySource):
+        digests = (hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).digest() for pixels in source.pixels)
+        return np.frombuffer(b"".join(one[:8] for one in digests), "<u8")
+    if isinstance(source, CustomSource):
+        return source.hashes
+    if isinstance(files := getattr(source, "files", source), FileSource):
+        return content_hashes(files.paths)
+    raise TypeError(f"no way to tell one {type(source).__name__} from another")

@@ -6,18 +6,16 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostlab.data.config import DataConfig
 from ghostlab.data.sources import CustomSource, FileSource, MemorySource, Source, UnreadableError
 from ghostlab.errors import UsageError
 from ghostlab.files import shown
 from ghostlab.modules import called, failures_named
-
-if TYPE_CHECKING:
-    from ghostlab.data.config import DataConfig
 
 __all__ = ["custom_sources"]
 

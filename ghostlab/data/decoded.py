@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import PIL
@@ -21,16 +21,14 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 
-from ghostlab.data.digest import digest
+from ghostlab.data.config import DataConfig
+from ghostlab.data.content import digest
 from ghostlab.data.sources import FileSource, Source, UnreadableError, read_image
 from ghostlab.errors import RunError
 from ghostlab.files import folder_name, write_file, write_text
 from ghostlab.terminal import tracked
 
-if TYPE_CHECKING:
-    from ghostlab.data.config import DataConfig
-
-__all__ = ["DecodedSource", "decode", "decoded", "decoded_bytes"]
+__all__ = ["DecodedSource", "decode_once", "decoded_bytes"]
 
 PIXELS, INDEX = "pixels.bin", "index.json"
 VERSION = 2
@@ -90,10 +88,11 @@ class DecodedSource:
         return Image.fromarray(self.pixels[offset : offset + 3 * height * width].reshape(height, width, 3))
 
 
-def decoded(source: Source, cfg: DataConfig) -> Source:
+def decode_once(source: Source, cfg: DataConfig) -> Source:
     """The source with its images decoded, where they lie in files and ``cfg`` has a folder and enough room for them.
 
-    Raises ``RunError`` where that folder cannot be written.
+    The name of its folder says which files they are, so changed files are decoded anew. Raises ``RunError`` where that
+    folder cannot be written.
     """
     if cfg.decoded is None or not isinstance(source, FileSource):
         return source
@@ -104,21 +103,14 @@ def decoded(source: Source, cfg: DataConfig) -> Source:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         room = (folder / INDEX).exists() or 2 * size < shutil.disk_usage(folder).free
-        return _kept(source, folder) if room else source
+        return _decoded_in(source, folder) if room else source
     except OSError as error:
         reason = error.strerror or error
         raise RunError(f"data.decoded={cfg.decoded}: {reason}; data.decoded=null decodes every time") from error
 
 
-def decode(source: FileSource, parent: Path) -> DecodedSource:
-    """The source with its images decoded in a folder below ``parent``, where the first that wants them puts them.
-
-    Others wait for it. The folder's name says which files they are, so changed files are decoded anew.
-    """
-    return _kept(source, parent / _name(source))
-
-
-def _kept(source: FileSource, folder: Path) -> DecodedSource:
+def _decoded_in(source: FileSource, folder: Path) -> DecodedSource:
+    """With the pixels in ``folder``, where the first process that wants them puts them; others wait for it."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         entries = _read_index(folder, len(source.paths))
@@ -162,11 +154,8 @@ def _read_index(folder: Path, images: int) -> list[_ImageEntry] | None:
     try:
         read = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         # A list alone is of an earlier version, which took errors of the system for what the decoder says.
-        entries = (
-            [_ImageEntry(*entry) for entry in read["images"]]
-            if "images" in read
-            else [_ImageEntry(*e[:3]) for e in read]
-        )
+        listed = read["images"] if "images" in read else [entry[:3] for entry in read]
+        entries = [_ImageEntry(*entry) for entry in listed]
         end = max(entry.offset + 3 * entry.height * entry.width for entry in entries)
         whole = end == (folder / PIXELS).stat().st_size
     except (OSError, ValueError, TypeError, KeyError):

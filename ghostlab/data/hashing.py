@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["hash_indices", "sample_seeds", "shuffled"]
+__all__ = ["hash_indices", "permutation", "sample_seeds"]
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _WORD = 2**64 - 1
@@ -29,7 +29,7 @@ def sample_seeds(indices: NDArray[np.integer], seed: int, epoch: int) -> NDArray
     return (hash_indices(indices, seed, epoch, _SEEDS) >> np.uint64(32)).astype(np.int64)
 
 
-def shuffled(size: int, seed: int, epoch: int = 0) -> NDArray[np.int64]:
+def permutation(size: int, seed: int, epoch: int = 0) -> NDArray[np.int64]:
     """A permutation (size,) of ``range(size)``."""
     return np.argsort(hash_indices(np.arange(size), seed, epoch, _ORDER), kind="stable")
 

@@ -58,12 +58,14 @@ def loader(
 ) -> Loader:
     """A loader with so many processes, whose batches of ``batch_bytes`` come through memory that is there for them."""
     workers, piped = _fitting(workers, batch_bytes)
+    # Chosen here, for launchers have methods of their own, which cannot start loading processes.
+    method = "fork" if sys.platform == "linux" else "spawn"
     return Loader(
         dataset,
         check=check,
         num_workers=workers,
         persistent_workers=workers > 0,
-        multiprocessing_context=_start_method() if workers else None,
+        multiprocessing_context=method if workers else None,
         prefetch_factor=PREFETCHED if workers else None,
         pin_memory=torch.cuda.is_available(),
         collate_fn=_collate_for_pipes if piped else collate,
@@ -77,11 +79,6 @@ def automatic_workers() -> int:
     """One a core that this process may use, at most ``MAX_WORKERS``."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MAX_WORKERS, cores)
-
-
-def _start_method() -> str:
-    """Chosen here, for launchers have methods of their own, which cannot start loading processes."""
-    return "fork" if sys.platform == "linux" else "spawn"
 
 
 def _fitting(workers: int, batch_bytes: int) -> tuple[int, bool]:

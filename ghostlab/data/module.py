@@ -11,10 +11,10 @@ from torch.utils.data import DataLoader
 
 from ghostlab.data.config import DataConfig
 from ghostlab.data.datasets import build
-from ghostlab.data.decoded import decoded
+from ghostlab.data.decoded import decode_once
 from ghostlab.data.loading import Loader, automatic_workers, loader
 from ghostlab.data.samples import Batch, Samples
-from ghostlab.data.sampling import EvalBatches, InViews, Keys, Listed, Replay, TrainOrder, rank_and_world
+from ghostlab.data.sampling import BatchKeys, EvalBatchSampler, ListSampler, Replay, TrainSampler, rank_and_world
 from ghostlab.data.sources import MemorySource, Source
 from ghostlab.data.transforms import View, eval_transform, train_transform
 from ghostlab.errors import RunError, UsageError
@@ -53,7 +53,7 @@ class DataModule(LightningDataModule):
         """Find, download or read the images, once."""
         if self._sources is None:
             train, val = build(self.cfg)
-            self._sources = decoded(train, self.cfg), decoded(val, self.cfg)
+            self._sources = decode_once(train, self.cfg), decode_once(val, self.cfg)
         share = self.train_size // rank_and_world()[1]
         if self.cfg.batch_size > share:
             raise UsageError(f"data.batch_size={self.cfg.batch_size}: more than the {share:,} training images a device")
@@ -94,24 +94,24 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Full batches of randomly transformed images, in an order of their own each epoch."""
-        order = InViews(TrainOrder(self.train_size, self.seed, self.replay), self.view_of)
+        order = TrainSampler(self.train_size, self.seed, self.replay, self.view_of)
         # When a run is resumed, Lightning starts the workers before it calls set_epoch.
         if self.trainer:
             order.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
         size, batch = self._train_pixels, self.cfg.batch_size
         return self._loader(self._train_samples(), size, batch, sampler=order, batch_size=batch, drop_last=True)
 
-    def listed_dataloader(self, batches: Callable[[], Iterator[Keys]]) -> DataLoader[Any]:
+    def listed_dataloader(self, batches: Callable[[], Iterator[BatchKeys]]) -> DataLoader[Any]:
         """Batches of training images, transformed as for training, by lists of (index, seed, view) keys."""
         size, batch = self._train_pixels, self.cfg.batch_size
-        return self._loader(self._train_samples(), size, batch, batch_sampler=Listed(batches))
+        return self._loader(self._train_samples(), size, batch, batch_sampler=ListSampler(batches))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """All validation images in order."""
         size, batch = self.cfg.resolved_test_size, self.cfg.eval_batch_size
         keep = isinstance(self.val_source, MemorySource) and 4 * 3 * size**2 * self.val_size <= KEPT_BYTES
         samples = Samples(self.val_source, eval_transform(self.cfg), keep=keep)
-        batches = EvalBatches(self.val_size, batch)
+        batches = EvalBatchSampler(self.val_size, batch)
         return self._loader(samples, size, min(batch, self.val_size), 0 if keep else None, batch_sampler=batches)
 
     def preprocessing(self) -> dict[str, Any]:

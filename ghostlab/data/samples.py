@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from ghostlab.data.sources import Source, UnreadableError
 
-__all__ = ["Batch", "Sample", "Samples", "collate", "random_state_kept", "seeded"]
+__all__ = ["Batch", "Sample", "Samples", "collate", "preserve_random_state", "seeded"]
 
 
 class Sample(NamedTuple):
@@ -62,7 +62,7 @@ class Samples(Dataset[Sample]):
 
     def __getitems__(self, keys: Sequence[tuple[int, ...]]) -> list[Sample]:
         """Samples of a whole batch, which is how a ``DataLoader`` asks."""
-        with random_state_kept():
+        with preserve_random_state():
             return [self._sample(*key) for key in keys]
 
     def _sample(self, index: int, seed: int, number: int = 0) -> Sample:
@@ -92,7 +92,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 @contextmanager
-def random_state_kept() -> Iterator[None]:
+def preserve_random_state() -> Iterator[None]:
     """The generators of ``random``, numpy and torch (CPU) go on afterwards as if nothing had been drawn."""
     python, legacy, default = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
     try:
@@ -106,7 +106,7 @@ def random_state_kept() -> Iterator[None]:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Within it those generators are those of ``seed``; afterwards they go on as if nothing had been drawn."""
-    with random_state_kept():
+    with preserve_random_state():
         _seed_all(seed)
         yield
 

@@ -11,12 +11,11 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from ghostlab.data.hashing import sample_seeds, shuffled
+from ghostlab.data.hashing import permutation, sample_seeds
 
-__all__ = ["EvalBatches", "InViews", "Keys", "Listed", "Replay", "TrainOrder", "fixed_batches", "rank_and_world"]
+__all__ = ["BatchKeys", "EvalBatchSampler", "ListSampler", "Replay", "TrainSampler", "fixed_batches", "rank_and_world"]
 
-
-Keys = list[tuple[int, int, int]]
+BatchKeys = list[tuple[int, int, int]]
 """(index, seed, view) of the images of a batch."""
 
 
@@ -32,36 +31,41 @@ class Replay:
     batch: int | None = None
 
 
-class TrainOrder(Sampler[tuple[int, int]]):
-    """(index, seed) pairs in a new order each epoch.
+class TrainSampler(Sampler[tuple[int, int, int]]):
+    """(index, seed, view) in a new order each epoch; ``view_of`` gives the number of an epoch's view.
+
+    The view travels with the index, so that loading processes that were started long before know it as well.
 
     Of several processes each gets its share, all of the same length; together they see in each step the images that
     one process with the whole batch would see. What is replayed comes in an order of this run's own, too: of images or,
     where these were mixed, of whole batches.
     """
 
-    def __init__(self, size: int, seed: int, replay: Replay | None = None) -> None:
-        self.size, self.seed, self.replay, self.epoch = size, seed, replay, 0
+    def __init__(
+        self, size: int, seed: int, replay: Replay | None = None, view_of: Callable[[int], int] = lambda epoch: 0
+    ) -> None:
+        self.size, self.seed, self.replay, self.view_of, self.epoch = size, seed, replay, view_of, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration is for."""
+        """Choose the epoch, counted from 0, that the next iteration is for."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return self.size // rank_and_world()[1]
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
         if self.replay is None:
             order = self._images()
             seeds = sample_seeds(order, self.seed, self.epoch)
         else:
             order = self._batches(self.replay) if self.replay.batch else self._images()
             seeds = self.replay.seeds(self.epoch, order)
-        return zip(order.tolist(), seeds.tolist(), strict=True)
+        view = self.view_of(self.epoch)
+        return ((index, seed, view) for index, seed in zip(order.tolist(), seeds.tolist(), strict=True))
 
     def _images(self) -> NDArray[np.int64]:
         rank, world = rank_and_world()
-        return shuffled(self.size, self.seed, self.epoch)[rank : len(self) * world : world]
+        return permutation(self.size, self.seed, self.epoch)[rank : len(self) * world : world]
 
     def _batches(self, replay: Replay) -> NDArray[np.int64]:
         rank, world = rank_and_world()
@@ -69,53 +73,32 @@ class TrainOrder(Sampler[tuple[int, int]]):
         steps = self.size // (batch * world)
         batches = fixed_batches(self.size, batch, replay.seed, self.epoch, world)[: steps * world]
         mine = np.stack(batches)[rank::world]
-        return mine[shuffled(steps, self.seed, self.epoch)].ravel()
+        return mine[permutation(steps, self.seed, self.epoch)].ravel()
 
 
-class InViews(Sampler[tuple[int, int, int]]):
-    """The pairs of an order, each with the number of the view in which its image is wanted: (index, seed, view).
-
-    The view travels with the index, so that loading processes that were started long before know it as well.
-    """
-
-    def __init__(self, order: TrainOrder, view_of: Callable[[int], int]) -> None:
-        self.order, self.view_of = order, view_of
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, counted from 0, that the next iteration is for."""
-        self.order.set_epoch(epoch)
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __iter__(self) -> Iterator[tuple[int, int, int]]:
-        view = self.view_of(self.order.epoch)
-        return ((index, seed, view) for index, seed in self.order)
-
-
-class Listed(Sampler[Keys]):
+class ListSampler(Sampler[BatchKeys]):
     """Batches of (index, seed, view) keys as a function lists them, for as often as they are asked for."""
 
-    def __init__(self, batches: Callable[[], Iterator[Keys]]) -> None:
+    def __init__(self, batches: Callable[[], Iterator[BatchKeys]]) -> None:
         self.batches = batches
 
-    def __iter__(self) -> Iterator[Keys]:
+    def __iter__(self) -> Iterator[BatchKeys]:
         return self.batches()
 
 
 def fixed_batches(size: int, batch: int, seed: int, epoch: int, world: int = 1) -> list[NDArray[np.int64]]:
-    """The batches (``batch``,) that ``TrainOrder`` leads to: of every process at the first step, then at the second...
+    """The batches (``batch``,) of ``TrainSampler``: of every process at the first step, then at the second...
 
     At the end, in smaller ones, come the images that are left out of the epoch.
     """
-    order = shuffled(size, seed, epoch)
+    order = permutation(size, seed, epoch)
     whole = size // (batch * world) * batch * world
     steps = order[:whole].reshape(-1, batch, world).transpose(0, 2, 1).reshape(-1, batch)
     rest = order[whole:]
     return [*steps, *np.split(rest, range(batch, len(rest), batch))] if len(rest) else [*steps]
 
 
-class EvalBatches(Sampler[list[tuple[int, int]]]):
+class EvalBatchSampler(Sampler[list[tuple[int, int]]]):
     """Batches of (index, 0) pairs in order, nothing twice.
 
     Every process gets the same number of batches, though not always of the same length, so that none waits for

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostlab.data.hashing import hash_indices, shuffled
+from ghostlab.data.hashing import hash_indices, permutation
 
 __all__ = ["distinct_counts", "split_content", "split_fraction", "split_per_class"]
 
@@ -64,7 +64,7 @@ def split_per_class(targets: NDArray[np.int64], train_count: int, seed: int) -> 
 
 
 def _split(targets: NDArray[np.int64], val_counts: NDArray[np.int64], seed: int) -> Split:
-    order = shuffled(len(targets), seed)
+    order = permutation(len(targets), seed)
     of_class = [order[targets[order] == label] for label in range(len(val_counts))]
     val = np.sort(np.concatenate([members[:n] for members, n in zip(of_class, val_counts, strict=True)]))
     return np.setdiff1d(np.arange(len(targets)), val), val

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +12,12 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
-if TYPE_CHECKING:
-    from ghostlab.data.config import DataConfig
+from ghostlab.data.config import DataConfig
 
-__all__ = ["Chain", "Normalize", "Transform", "View", "eval_transform", "preprocess", "resized", "train_transform"]
+__all__ = ["Compose", "Normalize", "View", "eval_transform", "preprocess", "train_transform"]
 
 Transform = Callable[[Any], Any]
-THIN = 16
+MAX_ASPECT = 16
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class View:
     tensor_transforms: Sequence[Transform] = ()
 
 
-class Chain:
+class Compose:
     """Transforms applied one after the other."""
 
     def __init__(self, *transforms: Transform) -> None:
@@ -56,41 +55,41 @@ class Normalize:
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def trimmed(image: Image.Image) -> Image.Image:
+def trim_aspect(image: Image.Image) -> Image.Image:
     """The central part of an image that is more than 16 times as long as it is wide: only a part of it is wanted, and
     all of it would be gigabytes when its width is scaled to that of the network's images."""
-    most = THIN * min(image.size)
+    most = MAX_ASPECT * min(image.size)
     if max(image.size) <= most:
         return image
     return v2.functional.center_crop(image, [min(image.height, most), min(image.width, most)])
 
 
-def train_transform(cfg: DataConfig, view: View | None = None) -> Chain:
+def train_transform(cfg: DataConfig, view: View | None = None) -> Compose:
     """Random crop and flip, the view's ``image_transforms`` (image -> image), normalisation, and its
     ``tensor_transforms`` on (3, ``image_size``, ``image_size``)."""
     view = view or View()
-    cfg = resized(cfg, view.image_size or cfg.image_size)
+    cfg = resize_config(cfg, view.image_size or cfg.image_size)
     flip = [v2.RandomHorizontalFlip()] if cfg.flip else []
-    return Chain(*_crop(cfg), *flip, *view.image_transforms, Normalize(cfg.mean, cfg.std), *view.tensor_transforms)
+    return Compose(*_crop(cfg), *flip, *view.image_transforms, Normalize(cfg.mean, cfg.std), *view.tensor_transforms)
 
 
-def resized(cfg: DataConfig, image_size: int) -> DataConfig:
+def resize_config(cfg: DataConfig, image_size: int) -> DataConfig:
     """The configuration for training images of another size, whose padding has the same share of it."""
     if image_size == cfg.image_size:
         return cfg
     return replace(cfg, image_size=image_size, crop_padding=round(cfg.crop_padding * image_size / cfg.image_size))
 
 
-def eval_transform(cfg: DataConfig) -> Chain:
+def eval_transform(cfg: DataConfig) -> Compose:
     """The central ``crop_pct`` of the image's shorter side, scaled to ``test_size``, normalised."""
     return preprocess(cfg.preprocessing())
 
 
-def preprocess(how: Mapping[str, Any]) -> Chain:
+def preprocess(how: Mapping[str, Any]) -> Compose:
     """The same from what ``DataConfig.preprocessing`` gives, which travels with a deployed network."""
     size = how["input_size"][-1]
     resize = v2.Resize(round(size / how["crop_pct"]), InterpolationMode(how["interpolation"]))
-    return Chain(trimmed, resize, v2.CenterCrop(size), Normalize(how["mean"], how["std"]))
+    return Compose(trim_aspect, resize, v2.CenterCrop(size), Normalize(how["mean"], how["std"]))
 
 
 def _crop(cfg: DataConfig) -> list[Transform]:
@@ -98,5 +97,5 @@ def _crop(cfg: DataConfig) -> list[Transform]:
     if cfg.crop == "resized":
         return [v2.RandomResizedCrop(size, (cfg.crop_scale, 1.0), interpolation=how)]
     if cfg.crop == "padded":
-        return [trimmed, v2.Resize(size, how), v2.RandomCrop(size, padding=cfg.crop_padding)]
-    return [trimmed, v2.Resize(size, how), v2.CenterCrop(size)]
+        return [trim_aspect, v2.Resize(size, how), v2.RandomCrop(size, padding=cfg.crop_padding)]
+    return [trim_aspect, v2.Resize(size, how), v2.CenterCrop(size)]

@@ -4,34 +4,63 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
-from ghostlab.data.left_out import (
-    AGAIN,
-    AGAIN_FOLDER,
-    CLOSED,
-    HIDDEN,
-    HIDDEN_IMAGES,
-    NOWHERE,
-    OTHER,
-    SPECIAL,
-    SYSTEM,
-    LeftOut,
-)
-from ghostlab.data.reading import suffixes
+from ghostlab.data.sources import suffixes
+from ghostlab.files import shown
 
-__all__ = ["Found", "find_images", "folder_id", "folders_above", "is_left_out"]
+__all__ = ["FoundImages", "LeftOut", "LeftOutKind", "find_images", "folder_id", "folders_above", "is_left_out"]
 
+EXAMPLES = 3
 SYSTEM_NAMES = frozenset(
     ("@eadir", "__macosx", "thumbnails", "thumbs", "lost+found", "#recycle", "#snapshot", "$recycle.bin")
 )
 _Id = tuple[int, int]
 
 
+class LeftOutKind(StrEnum):
+    """Why something is not taken."""
+
+    HIDDEN = "hidden folders"
+    HIDDEN_IMAGES = "hidden images"
+    SYSTEM = "folders of thumbnails and of the system"
+    OTHER = "files without the suffix of an image"
+    SPECIAL = "pipes and devices"
+    NOWHERE = "links that lead nowhere"
+    AGAIN_FOLDER = "links to folders that are read already"
+    AGAIN = "further names of images that are read already"
+    CLOSED = "folders that cannot be opened"
+    BESIDE = "folders beside train/ and val/"
+    OUTSIDE = "images outside of class folders"
+
+
+@dataclass
+class LeftOut:
+    """How many things of each kind were not taken, with a few of their paths."""
+
+    counts: Counter[LeftOutKind] = field(default_factory=Counter)
+    examples: dict[LeftOutKind, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, kind: LeftOutKind, path: str) -> None:
+        """Count one more of a kind."""
+        self.counts[kind] += 1
+        if self.counts[kind] <= EXAMPLES:
+            self.examples[kind].append(path)
+
+    def summary(self, root: str) -> str:
+        """One line, with paths as they are below ``root``; empty when nothing was left out."""
+        return "; ".join(f"{count:,} {kind} ({self._named(kind, root)})" for kind, count in self.counts.items())
+
+    def _named(self, kind: LeftOutKind, root: str) -> str:
+        names = sorted(shown(os.path.relpath(path, root)) for path in self.examples[kind])
+        return ", ".join(names + ["..."] * (self.counts[kind] > EXAMPLES))
+
+
 @dataclass(frozen=True)
-class Found:
+class FoundImages:
     """Of each folder asked for: its image files, sorted, and the names of the folders in it.
 
     ``shared`` are pairs of files, each with the number of the folder asked for, that are one real file with equal
@@ -43,7 +72,7 @@ class Found:
     shared: list[tuple[tuple[int, str], tuple[int, str]]]
 
 
-def find_images(folders: Sequence[str], left_out: LeftOut) -> Found:
+def find_images(folders: Sequence[str], left_out: LeftOut) -> FoundImages:
     """All image files in ``folders`` and in those below them; what is left out is added to ``left_out``.
 
     Links to folders are followed, after all real folders, so that a file counts where it really lies. What is hidden,
@@ -58,7 +87,7 @@ def find_images(folders: Sequence[str], left_out: LeftOut) -> Found:
             walk.name(k, folders[k])
     while walk.links:
         walk.follow(*walk.links.popleft())
-    return Found([sorted(paths) for paths in walk.once()], [sorted(names) for names in walk.below], walk.shared)
+    return FoundImages([sorted(paths) for paths in walk.once()], [sorted(names) for names in walk.below], walk.shared)
 
 
 def is_left_out(name: str) -> bool:
@@ -85,12 +114,12 @@ class _Walk:
             path = inside.pop()
             try:
                 if not self._is_new(path):
-                    self.left_out.add(AGAIN_FOLDER, path)
+                    self.left_out.add(LeftOutKind.AGAIN_FOLDER, path)
                     continue
                 with os.scandir(path) as entries:
                     inside += self._read(k, entries, below if path == folder else [])
             except OSError:
-                self.left_out.add(CLOSED, path)
+                self.left_out.add(LeftOutKind.CLOSED, path)
 
     def name(self, k: int, file: str) -> None:
         """Take a file that is asked for itself; whoever reads it will say if it is none."""
@@ -106,7 +135,7 @@ class _Walk:
         except OSError:
             circle = False
         if circle:
-            self.left_out.add(AGAIN_FOLDER, link)
+            self.left_out.add(LeftOutKind.AGAIN_FOLDER, link)
         else:
             self.enter(k, link, [])
 
@@ -118,9 +147,9 @@ class _Walk:
             image = bool(dot) and suffix.lower() in known
             if entry.name.startswith("."):
                 if image or entry.is_dir():
-                    self.left_out.add(HIDDEN_IMAGES if image else HIDDEN, entry.path)
+                    self.left_out.add(LeftOutKind.HIDDEN_IMAGES if image else LeftOutKind.HIDDEN, entry.path)
             elif entry.name.casefold() in SYSTEM_NAMES:
-                self.left_out.add(SYSTEM, entry.path)
+                self.left_out.add(LeftOutKind.SYSTEM, entry.path)
             elif entry.is_symlink():
                 self._link(k, entry, image)
             elif entry.is_dir(follow_symlinks=False):
@@ -128,27 +157,27 @@ class _Walk:
                 below.append(entry.name)
             elif not image:
                 if entry.path not in self.asked:
-                    self.left_out.add(OTHER, entry.path)
+                    self.left_out.add(LeftOutKind.OTHER, entry.path)
             elif entry.is_file(follow_symlinks=False):
                 self.files[k].append((entry.path, entry.inode()))
             else:
-                self.left_out.add(SPECIAL, entry.path)
+                self.left_out.add(LeftOutKind.SPECIAL, entry.path)
         return folders
 
     def _link(self, k: int, entry: os.DirEntry[str], image: bool) -> None:
         try:
             found = os.stat(entry.path)  # noqa: PTH116
         except OSError:
-            self.left_out.add(NOWHERE, entry.path)
+            self.left_out.add(LeftOutKind.NOWHERE, entry.path)
             return
         if stat.S_ISDIR(found.st_mode):
             self.links.append((k, entry.path))
         elif not image:
-            self.left_out.add(OTHER, entry.path)
+            self.left_out.add(LeftOutKind.OTHER, entry.path)
         elif stat.S_ISREG(found.st_mode):
             self.linked[k].append((entry.path, (found.st_dev, found.st_ino)))
         else:
-            self.left_out.add(SPECIAL, entry.path)
+            self.left_out.add(LeftOutKind.SPECIAL, entry.path)
 
     def _is_new(self, folder: str) -> bool:
         found = folder_id(folder)
@@ -186,7 +215,7 @@ class _Walk:
             return True
         if other != k and link == was_link:
             self.shared.append(((other, first), (k, path)))
-        self.left_out.add(AGAIN, path)
+        self.left_out.add(LeftOutKind.AGAIN, path)
         return False
 
 

@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ghostlab.models.ghostnet import DFCAttention, GhostBottleneck, GhostModule, GhostNet, SqueezeExcite, halved
+from ghostlab.models.ghost_blocks import DFCAttention, GhostBottleneck, GhostModule, SqueezeExcite, activation, halved
+from ghostlab.models.ghostnet import GhostNet
 from ghostlab.reparam.norms import BatchNorm
 
 __all__ = ["lean"]
@@ -63,7 +64,7 @@ class LeanGhostNet(nn.Module):
                 layout = blocks[-1].layout
             stages.append(nn.Sequential(*blocks))
         conv = _moved(model.get_submodule(f"blocks.{len(stages)}.0.conv"), layout, _plain(model.num_features))
-        last = nn.Sequential(OrderedDict(conv=conv, act1=_relu()))
+        last = nn.Sequential(OrderedDict(conv=conv, act1=activation()))
         self.blocks = nn.Sequential(*stages, nn.Sequential(last))
         self.global_pool = model.global_pool
         self.conv_head, self.classifier = model.conv_head, model.classifier
@@ -113,7 +114,7 @@ class LeanGhostModule(nn.Module):
         inner = _plain(half, block)
         if self.doubled:
             primary, cheap, inner = _twice(primary), _passing(cheap), self.layout
-        act = [_relu()] if isinstance(old.primary_conv[-1], nn.ReLU) else []
+        act = [activation()] if isinstance(old.primary_conv[-1], nn.ReLU) else []
         self.primary_conv = nn.Sequential(_moved(primary, inputs, inner), *act)
         self.cheap_operation = nn.Sequential(_moved(cheap, inner, inner), *act)
         attention = getattr(old, "short_conv", None)
@@ -172,10 +173,6 @@ def _joined(half: int, block: int) -> Layout:
 
 def _plain(channels: int, block: int = 1) -> Layout:
     return Layout(torch.arange(channels), -(-channels // block) * block)
-
-
-def _relu() -> nn.ReLU:
-    return nn.ReLU(inplace=True)
 
 
 def _twice(conv: nn.Conv2d) -> nn.Conv2d:

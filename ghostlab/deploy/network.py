@@ -9,21 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from safetensors.torch import save
+from torch import Tensor, nn
 
 from ghostlab.data import DataConfig
-from ghostlab.deploy.fused import folded
 from ghostlab.deploy.run_data import data_module
 from ghostlab.errors import RunError, UsageError
-from ghostlab.models import create_model, load_weights
-from ghostlab.models.options import given
-from ghostlab.reparam import deployed
+from ghostlab.files import write_files
+from ghostlab.models import Counts, create_model, load_weights
+from ghostlab.models.options import model_arguments
+from ghostlab.reparam import FuseReport, NothingToFoldError, deployed, fuse
 from ghostlab.runs.run import Run, find_run, open_run
 
-__all__ = ["Description", "Network", "open_network", "top1_of_fused"]
+__all__ = ["Accuracy", "Description", "Network", "fold", "open_network", "top1_of_fused", "write_fused"]
 
-USUAL = {"width": 1.0, "depth": 1.0, "stem_stride": 2, "gate_upsample": "nearest"}
-UNSEEN = ("name", "pretrained", "num_classes", "drop_rate", "drop_path_rate", "bn_momentum", "bn_eps")
+DEFAULT_OPTIONS = {"width": 1.0, "depth": 1.0, "stem_stride": 2, "gate_upsample": "nearest"}
+NOT_DEPLOYED = ("name", "pretrained", "num_classes", "drop_rate", "drop_path_rate", "bn_momentum", "bn_eps")
 """Options of a model that do not change the network that is deployed."""
 PREPROCESSING = ("input_size", "mean", "std", "interpolation", "crop_pct")
 
@@ -98,7 +99,7 @@ def open_network(source: str | Path) -> Network:
     model, config = open_run(path)
     preprocessing = data_module(config["data"], run).cfg.preprocessing()
     size = preprocessing["input_size"][-1]
-    model, report = folded(model, torch.zeros(2, 3, size, size))
+    model, report = fold(model, torch.zeros(2, 3, size, size))
     described = _description(config["model"], config["data"], preprocessing)
     return Network(model, described, config["data"], run, report is not None)
 
@@ -133,8 +134,8 @@ def _of_fused(file: Path) -> Network:
 
 
 def _description(model: Mapping[str, Any], data: Mapping[str, Any], preprocessing: dict[str, Any]) -> Description:
-    options = {key: value for key, value in given(model).items() if value != USUAL.get(key)}
-    shown = [f"{key}={value}" for key, value in options.items() if key not in UNSEEN]
+    options = {key: value for key, value in model_arguments(model).items() if value != DEFAULT_OPTIONS.get(key)}
+    shown = [f"{key}={value}" for key, value in options.items() if key not in NOT_DEPLOYED]
     names = data.get("class_names") or range(data["num_classes"])
     return Description(" ".join([model["name"], *shown]), tuple(map(str, names)), preprocessing)
 
@@ -145,3 +146,71 @@ def _fields(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
     if channels != 3 or height != width or not isinstance(height, int):
         raise ValueError(f"input_size {preprocessing['input_size']}")
     return {"image_size": height, **{key: preprocessing[key] for key in PREPROCESSING[1:]}}
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Top-1 in percent on ``images`` validation images, before and after fusing."""
+
+    before: float
+    after: float
+    images: int
+
+
+def fold(model: nn.Module, images: Tensor) -> tuple[nn.Module, FuseReport | None]:
+    """What ``fuse`` makes of ``model``, given images (B, 3, H, W); the model itself and None where nothing folds.
+
+    Both are in evaluation mode. Raises ``RunError`` when the proof fails.
+    """
+    try:
+        fused, report = fuse(model, example_input=images)
+    except NothingToFoldError:
+        return model.eval(), None
+    return fused.eval(), report
+
+
+def write_fused(
+    folder: Path,
+    model: nn.Module,
+    report: FuseReport | None,
+    counts: tuple[Counts, Counts],
+    config: dict[str, Any],
+    preprocessing: dict[str, Any],
+    accuracy: Accuracy | None,
+) -> Path:
+    """Write both files, or none, and return the weights' path; ``counts`` are those before and after.
+
+    Without a ``report`` nothing was folded, and the network has the layout that it was trained in. Raises
+    ``WriteError`` where there is no room or no permission.
+
+    ``config`` is the run's: its ``model`` node says how to build the network that takes the weights, with
+    ``ghostlab.create_model`` and ``ghostlab.load_weights``.
+    """
+    weights = folder / "fused.safetensors"
+    tensors = {name: _apart(tensor) for name, tensor in model.state_dict().items()}
+    description = {
+        "format": "ghostlab-fused-1",
+        "weights": weights.name,
+        "model": {key: value for key, value in model_arguments(config["model"]).items() if key != "pretrained"},
+        "num_classes": config["data"]["num_classes"],
+        "class_names": config["data"].get("class_names"),
+        "preprocessing": preprocessing,
+        "folded": asdict(report) if report else None,
+        "before": counts[0]._asdict(),
+        "after": counts[1]._asdict(),
+        "accuracy": asdict(accuracy) if accuracy else None,
+    }
+    text = json.dumps(description, indent=2) + "\n"
+    write_files(
+        {
+            # save_file would let nobody else read it.
+            weights: lambda temporary: temporary.write_bytes(save(tensors, metadata={"format": "pt"})),
+            folder / "fused.json": lambda temporary: temporary.write_text(text, encoding="utf-8"),
+        }
+    )
+    return weights
+
+
+def _apart(tensor: Tensor) -> Tensor:
+    """In memory of its own, as safetensors wants it."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

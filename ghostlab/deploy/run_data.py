@@ -8,14 +8,13 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ghostlab.data import DataConfig, DataModule
-from ghostlab.data.changes import changes, class_changes
-from ghostlab.data.manifest import Manifest
+from ghostlab.data.manifest import Manifest, describe_changes, describe_class_changes
 from ghostlab.errors import RunError, UsageError
 from ghostlab.runs.run import Run
 from ghostlab.runs.settings import parse_node
 from ghostlab.terminal import say
 
-__all__ = ["RunData", "data_module"]
+__all__ = ["data_module"]
 
 NEEDED = ("name", "image_size", "mean", "std")
 """What no default value may stand for."""
@@ -38,10 +37,10 @@ class RunData(DataModule):
     def setup(self, stage: str | None = None) -> None:
         first = self._sources is None
         super().setup(stage)
-        if others := class_changes(self._trained_on or self.class_names, self.class_names):
+        if others := describe_class_changes(self._trained_on or self.class_names, self.class_names):
             raise RunError(f"{self.cfg.where}: {', '.join(others)} since the run was trained")
         before = Manifest.read(self._run.folder) if first and self._run else None
-        if before and (told := changes(before, Manifest.of(self.train_source, self.val_source))):
+        if before and (told := describe_changes(before, Manifest.of(self.train_source, self.val_source))):
             say(f"images    {told} since {self._run} was trained ({self.cfg.where})")
 
 

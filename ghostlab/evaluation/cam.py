@@ -9,7 +9,7 @@ GhostNet, MobileNetV3 and MobileNetV4 a layer with an activation lies between th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +19,7 @@ from ghostlab.errors import UsageError, unknown
 from ghostlab.private_apis import uncompiled
 from ghostlab.reparam.trace import evaluating
 
-if TYPE_CHECKING:
-    from torchcam.methods import CAM, GradCAM
-
-__all__ = ["METHODS", "Explanation", "class_activation", "explain"]
+__all__ = ["Explanation", "class_activation", "explain"]
 
 METHODS = ("auto", "cam", "gradcam")
 
@@ -133,7 +130,7 @@ def _evidence(model: nn.Module, parts: nn.Sequential, images: Tensor, class_inde
         return extractor(class_index, scores, normalized=False)[0][0].detach()
 
 
-def _extractor(model: nn.Module, parts: nn.Sequential, method: str) -> CAM | GradCAM:
+def _extractor(model: nn.Module, parts: nn.Sequential, method: str) -> Any:
     try:
         from torchcam.methods import CAM, GradCAM
     except ModuleNotFoundError as error:

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ghostlab.data.folder import READ
-from ghostlab.data.left_out import LeftOut
-from ghostlab.data.reading import UnreadableError, read_image
+from ghostlab.data.folder import READABLE
+from ghostlab.data.sources import UnreadableError, read_image
 from ghostlab.data.transforms import preprocess
+from ghostlab.data.walk import LeftOut
 from ghostlab.data.walk import find_images as walk
 from ghostlab.deploy.export.formats import FORMATS, format_of, is_exported
 from ghostlab.deploy.lean import lean
@@ -24,8 +24,7 @@ from ghostlab.runs.run import find_run
 
 __all__ = ["Prediction", "Predictor", "find_images", "open_classifier"]
 
-
-EMPTY = f"no images in this folder; read are {READ}"
+EMPTY = f"no images in this folder; read are {READABLE}"
 
 
 @dataclass(frozen=True)

@@ -33,17 +33,12 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     See ``state_dict_in`` for what is taken. Raises ``UsageError`` when there is no such file, and ``RunError`` naming
     the file when it cannot be read or holds no weights.
     """
-    weights, averaged = read_weights(path)
-    _warn(f"'{path}'", averaged)
-    return weights
+    return state_dict_in(_read(path), f"'{path}'")
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], str]:
     """As ``read_state_dict``, but the name of the entry that averaged weights were in is returned and not warned of;
     it is empty for other weights."""
-    path = Path(path)
-    if not path.is_file():
-        raise UsageError(f"no weights file '{path}'")
     return _weights_in(_read(path), f"'{path}'")
 
 
@@ -54,7 +49,8 @@ def state_dict_in(content: Any, name: str) -> dict[str, Tensor]:
     that wrappers such as DDP or Lightning give to all keys. Raises ``RunError`` when there are no weights.
     """
     weights, averaged = _weights_in(content, name)
-    _warn(name, averaged)
+    if averaged:
+        logger.warning("%s: reading the averaged weights (%s)", name, averaged)
     return weights
 
 
@@ -65,11 +61,6 @@ def _weights_in(content: Any, name: str) -> tuple[dict[str, Tensor], str]:
     return _clean(state_dict), wrapper if wrapper in AVERAGED else ""
 
 
-def _warn(name: str, averaged: str) -> None:
-    if averaged:
-        logger.warning("%s: reading the averaged weights (%s)", name, averaged)
-
-
 def _clean(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     cleaned = {key: tensor for key, tensor in state_dict.items() if key.rpartition(".")[2] not in COUNTERS}
     while prefix := next((p for p in PREFIXES if cleaned and all(key.startswith(p) for key in cleaned)), None):
@@ -77,7 +68,10 @@ def _clean(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return cleaned
 
 
-def _read(path: Path) -> Any:
+def _read(path: str | Path) -> Any:
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"no weights file '{path}'")
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)

@@ -1,4 +1,4 @@
-"""Models by name: the GhostNets of this package, and every model of timm."""
+"""Models by name: the GhostNets of this package, every model of timm, and functions of the user's."""
 
 from __future__ import annotations
 
@@ -13,21 +13,17 @@ import torch
 from torch import nn
 
 from ghostlab.errors import RunError, UsageError, nearest, unknown
-from ghostlab.models import any_network, fused_mbconv, registration
-from ghostlab.models.custom import custom_model
+from ghostlab.models import fused_mbconv, registration
 from ghostlab.models.ghostnet import GhostNet
-from ghostlab.models.options import check
+from ghostlab.models.options import check_options
 from ghostlab.models.scalable import SCALABLE
 from ghostlab.models.weights import load_weights
-from ghostlab.modules import is_function
+from ghostlab.modules import function, is_function
 from ghostlab.reparam import deployed, fuse
 
-__all__ = ["ANY", "OWN", "create_model"]
+__all__ = ["OWN", "create_model"]
 
-ANY = any_network.ghostlab_network.__name__
-"""The model of timm's registry that is any network of ``create_model``, named by its option ``base``."""
-
-OWN = tuple(name.removeprefix("ghostlab_") for name in registration.default_cfgs)
+OWN = tuple(name.removeprefix("ghostlab_") for name in registration.NAMES)
 """The names of this package's models."""
 
 ALIASES = {
@@ -95,12 +91,12 @@ def _in_training_layout(
 ) -> nn.Module:
     options = {key: value for key, value in options.items() if value is not None}
     checked = {key: options[key] for key in CHECKED if key in options}
-    check(pretrained=pretrained, num_classes=num_classes, in_chans=in_chans, stem_stride=stem_stride, **checked)
+    check_options(pretrained=pretrained, num_classes=num_classes, in_chans=in_chans, stem_stride=stem_stride, **checked)
     options |= {"num_classes": num_classes, "in_chans": in_chans}
     if is_function(name):
         if pretrained:
             raise UsageError(f"pretrained=True: model '{name}' is your own; name a run folder or a checkpoint")
-        return _create(name, options, lambda: custom_model(name, options))
+        return _create(name, options, lambda: _custom(name, options))
     if name in OWN:
         model = _build(name, f"ghostlab_{name}", {**options, "stem_stride": stem_stride})
         return _load_published(model, name, options) if pretrained else model
@@ -112,6 +108,14 @@ def _in_training_layout(
     else:
         model = _fetch(timm_name, options) if pretrained else _build(name, timm_name, options)
     return _keep_resolution(model, name) if stem_stride == 1 else model
+
+
+def _custom(name: str, options: dict[str, Any]) -> nn.Module:
+    """What the function ``name`` of the user's makes of ``options``, ``num_classes`` and ``in_chans`` among them."""
+    model = function(name, "model.factory", ("num_classes", "in_chans"))(**options)
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"model '{name}': it makes a {type(model).__name__}, not a torch.nn.Module")
+    return model
 
 
 def _scaled(

@@ -17,7 +17,7 @@ from torch import nn
 from ghostlab.models.scaling import OFFICIAL, round_filters
 from ghostlab.private_apis import create_effnet, decode_arch_def, effnet_cfg, resolve_act_layer, resolve_bn_args
 
-__all__ = ["generate"]
+__all__ = ["NAMES", "generate"]
 
 MBCONV = (
     "ds_r1_k3_s1_e1_c16_se0.25",

@@ -1,4 +1,4 @@
-"""GhostNet V1 and V2, read from top to bottom: the table of blocks, the Ghost module, the attention gate, the network.
+"""GhostNet V1 and V2, read from top to bottom: the table of blocks, the network of them, and its interface of timm's.
 
 Papers: GhostNet (https://arxiv.org/abs/1911.11907), GhostNetV2 (https://arxiv.org/abs/2211.12905). Names of parameters,
 rounding of channels and behaviour follow the authors' code (https://github.com/huawei-noah/Efficient-AI-Backbones), so
@@ -9,46 +9,28 @@ that their weights fit. GhostNetV3 is not another network: it is V2 with branche
 from collections import OrderedDict
 from functools import partial
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, SelectAdaptivePool2d, make_divisible
+from timm.layers import DropPath, SelectAdaptivePool2d
 from timm.models import checkpoint_seq
 from torch import Tensor, nn
 
-from ghostlab.models.intermediates import Intermediates
-from ghostlab.models.options import check
+from ghostlab.errors import UsageError
+from ghostlab.models.ghost_blocks import BlockRow, GhostBottleneck, activation, conv_bn
+from ghostlab.models.options import check_options
 from ghostlab.models.scaling import round_filters, round_repeats
 
-__all__ = [
-    "REPARAM_INCLUDE",
-    "STAGES",
-    "AttentiveGhostModule",
-    "BlockRow",
-    "DFCAttention",
-    "GhostBottleneck",
-    "GhostModule",
-    "GhostNet",
-    "SqueezeExcite",
-    "set_drop_path",
-]
+__all__ = ["GhostNet", "set_drop_path"]
 
 REPARAM_INCLUDE = ("*.primary_conv.0", "*.cheap_operation.0", "*.conv_dw")
 """Names of the convolutions that GhostNetV3 (https://arxiv.org/abs/2404.11202) trains with parallel branches."""
 
 HEAD_CHANNELS = 1280
 
-
-class BlockRow(NamedTuple):
-    """One block of the table: channels are those of width 1.0, ``kernel`` is that of its k x k depthwise parts."""
-
-    kernel: int
-    expanded: int
-    out: int
-    se: bool
-    stride: int
-
+Levels = int | list[int] | tuple[int, ...] | None
+"""Levels of ``feature_info``: the last so many, those listed (negative ones count from the end), or None for all."""
 
 STAGES = (
     (BlockRow(3, 16, 16, False, 1),),
@@ -75,7 +57,7 @@ STAGES = (
 FIRST_ATTENTIVE_STAGE = 2
 
 
-def scaled(width: float, depth: float) -> list[list[BlockRow]]:
+def scaled_stages(width: float, depth: float) -> list[list[BlockRow]]:
     """The table of a network ``width`` times as wide and ``depth`` times as deep.
 
     Channels are rounded to multiples of 4, at most 10 % down. What is deepened is a run of blocks with the same output
@@ -96,130 +78,13 @@ def scaled(width: float, depth: float) -> list[list[BlockRow]]:
     return stages
 
 
-def conv_bn(
-    in_chs: int, out_chs: int, kernel: tuple[int, int] = (1, 1), stride: int = 1, groups: int = 1
-) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    """A convolution without bias that keeps the size (at stride 1), and its batch norm."""
-    padding = (kernel[0] // 2, kernel[1] // 2)
-    conv = nn.Conv2d(in_chs, out_chs, kernel, stride, padding, groups=groups, bias=False)
-    return conv, nn.BatchNorm2d(out_chs)
-
-
-def activation(wanted: bool = True) -> nn.Module:
-    """ReLU in place: only ever behind a batch norm or a convolution, whose gradients do not need their output."""
-    return nn.ReLU(inplace=True) if wanted else nn.Identity()
-
-
-class GhostModule(nn.Module):
-    """Half of the features by a 1x1 convolution, the other half from those by a cheap depthwise 3x3 (V1, section 3.1).
-
-    (B, in_chs, H, W) -> (B, out_chs, H, W), ``out_chs`` even.
-    """
-
-    def __init__(self, in_chs: int, out_chs: int, act: bool = True) -> None:
-        super().__init__()
-        half = out_chs // 2
-        self.primary_conv = nn.Sequential(*conv_bn(in_chs, half), activation(act))
-        self.cheap_operation = nn.Sequential(*conv_bn(half, half, (3, 3), groups=half), activation(act))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.ghost_features(x)
-
-    def ghost_features(self, x: Tensor) -> Tensor:
-        primary = self.primary_conv(x)
-        return torch.cat([primary, self.cheap_operation(primary)], dim=1)
-
-
-class DFCAttention(nn.Sequential):
-    """Decoupled fully connected attention (V2, section 4.1): along rows, then along columns, at half the size.
-
-    (B, in_chs, H, W) -> a gate (B, out_chs, H, W) in (0, 1). As in the authors' code the two fully connected layers are
-    1x5 and 5x1 depthwise convolutions. ``upsample``: "nearest" as in that code, or "bilinear" as in the paper.
-    """
-
-    def __init__(self, in_chs: int, out_chs: int, upsample: str = "nearest") -> None:
-        horizontal = conv_bn(out_chs, out_chs, (1, 5), groups=out_chs)
-        vertical = conv_bn(out_chs, out_chs, (5, 1), groups=out_chs)
-        super().__init__(*conv_bn(in_chs, out_chs), *horizontal, *vertical)
-        self.upsample = upsample
-
-    def forward(self, x: Tensor) -> Tensor:
-        gate = halved(x)
-        for layer in self:  # TorchScript knows no super()
-            gate = layer(gate)
-        return F.interpolate(torch.sigmoid(gate), size=x.shape[-2:], mode=self.upsample)
-
-
-@torch.fx.wrap
-def halved(x: Tensor) -> Tensor:
-    """Average-pool by 2; a side of one pixel stays, so that small inputs work where the authors' code fails."""
-    return F.avg_pool2d(x, kernel_size=[min(2, side) for side in x.shape[-2:]])
-
-
-class AttentiveGhostModule(GhostModule):
-    """The first Ghost module of a V2 bottleneck: ghost features times the attention gate (V2, section 4.2)."""
-
-    def __init__(self, in_chs: int, out_chs: int, gate_upsample: str = "nearest") -> None:
-        super().__init__(in_chs, out_chs)
-        self.short_conv = DFCAttention(in_chs, out_chs, gate_upsample)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.ghost_features(x) * self.short_conv(x)
-
-
-class SqueezeExcite(nn.Module):
-    """Channel gate with a hard sigmoid (https://arxiv.org/abs/1905.02244, section 5.3); keeps the shape."""
-
-    def __init__(self, chs: int) -> None:
-        super().__init__()
-        reduced = make_divisible(chs * 0.25, 4)
-        self.conv_reduce = nn.Conv2d(chs, reduced, 1)
-        self.conv_expand = nn.Conv2d(reduced, chs, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        squeezed = F.relu(self.conv_reduce(x.mean((2, 3), keepdim=True)))
-        return x * F.hardsigmoid(self.conv_expand(squeezed))
-
-
-class GhostBottleneck(nn.Module):
-    """Expand, (shrink), (squeeze-excite), project, plus shortcut (V1, section 3.2; V2, section 4.2).
-
-    (B, in_chs, H, W) -> (B, row.out, ceil(H / stride), ceil(W / stride)); ``row`` holds this block's own channels.
-    """
-
-    def __init__(self, in_chs: int, row: BlockRow, gate_upsample: str | None = None) -> None:
-        super().__init__()
-        kernel = (row.kernel, row.kernel)
-        self.ghost1 = GhostModule(in_chs, row.expanded)
-        if gate_upsample:
-            self.ghost1 = AttentiveGhostModule(in_chs, row.expanded, gate_upsample)
-        self.conv_dw: nn.Module = nn.Identity()
-        self.bn_dw: nn.Module = nn.Identity()
-        if row.stride > 1:
-            self.conv_dw, self.bn_dw = conv_bn(row.expanded, row.expanded, kernel, row.stride, groups=row.expanded)
-        self.se = SqueezeExcite(row.expanded) if row.se else nn.Identity()
-        self.ghost2 = GhostModule(row.expanded, row.out, act=False)
-        self.shortcut = nn.Sequential()
-        if row.stride > 1 or in_chs != row.out:
-            depthwise = conv_bn(in_chs, in_chs, kernel, row.stride, groups=in_chs)
-            self.shortcut = nn.Sequential(*depthwise, *conv_bn(in_chs, row.out))
-        self.drop_path = DropPath()
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.ghost1(x)
-        y = self.bn_dw(self.conv_dw(y))
-        y = self.se(y)
-        y = self.ghost2(y)
-        return self.drop_path(y) + self.shortcut(x)
-
-
-class GhostNet(Intermediates):
+class GhostNet(nn.Module):
     """GhostNet V1 (``attention=False``) or V2, with the interface of timm's models.
 
     Images (B, in_chans, H, W) from 16 px, of any shape -> logits (B, num_classes), or (B, 1280) without classes.
-    ``width`` and ``depth`` multiply the channels and the blocks of the table, see ``scaled``. ``stem_stride=1`` keeps
-    the resolution of small images. ``drop_path_rate`` is that of the last block, see
-    ``set_drop_path``; the ``DropPath`` modules are always there. Raises ``UsageError`` for a value not allowed.
+    ``width`` and ``depth`` multiply the channels and the blocks of the table, see ``scaled_stages``. ``stem_stride=1``
+    keeps the resolution of small images. ``drop_path_rate`` is that of the last block, see ``set_drop_path``; the
+    ``DropPath`` modules are always there. Raises ``UsageError`` for a value not allowed.
     """
 
     reparam_include = REPARAM_INCLUDE
@@ -238,8 +103,8 @@ class GhostNet(Intermediates):
         global_pool: str = "avg",
     ) -> None:
         super().__init__()
-        check(width=width, depth=depth, num_classes=num_classes, in_chans=in_chans, drop_rate=drop_rate)
-        check(drop_path_rate=drop_path_rate, stem_stride=stem_stride, gate_upsample=gate_upsample)
+        check_options(width=width, depth=depth, num_classes=num_classes, in_chans=in_chans, drop_rate=drop_rate)
+        check_options(drop_path_rate=drop_path_rate, stem_stride=stem_stride, gate_upsample=gate_upsample)
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.drop_rate = drop_rate
@@ -250,7 +115,7 @@ class GhostNet(Intermediates):
         self.conv_stem, self.bn1 = conv_bn(in_chans, chs, (3, 3), stem_stride)
         self.act1 = activation()
         stages, reduction = [], stem_stride
-        for index, rows in enumerate(scaled(width, depth)):
+        for index, rows in enumerate(scaled_stages(width, depth)):
             gate = gate_upsample if attention and index >= FIRST_ATTENTIVE_STAGE else None
             inputs = [chs, *(row.out for row in rows)]
             stages.append(nn.Sequential(*(GhostBottleneck(c, row, gate) for c, row in zip(inputs, rows, strict=False))))
@@ -266,12 +131,6 @@ class GhostNet(Intermediates):
         self.act2 = activation()
         self.reset_classifier(num_classes, global_pool)
         set_drop_path(self, drop_path_rate)
-
-    def _note_features(self, chs: int, reduction: int, module: str) -> None:
-        """Keep the last stage of each resolution as a level of the feature pyramid."""
-        if self.feature_info and self.feature_info[-1]["reduction"] == reduction:
-            self.feature_info.pop()
-        self.feature_info.append({"num_chs": chs, "reduction": reduction, "module": module})
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Images -> (B, num_features, ceil(H / 32), ceil(W / 32)), or 1/16 with ``stem_stride=1``."""
@@ -308,7 +167,7 @@ class GhostNet(Intermediates):
         None keeps the pooling that there is.
         """
         if global_pool is not None:
-            check(global_pool=global_pool)
+            check_options(global_pool=global_pool)
             self.global_pool = SelectAdaptivePool2d(pool_type=global_pool)
         self.num_classes = num_classes
         layer = partial(nn.Conv2d, kernel_size=1) if self.global_pool.is_identity() else nn.Linear
@@ -325,6 +184,60 @@ class GhostNet(Intermediates):
         """Patterns by which timm groups parameters into layers, for layer-wise learning rates."""
         block = r"^blocks\.(\d+)" if coarse else r"^blocks\.(\d+)\.(\d+)"
         return {"stem": r"^conv_stem|^bn1", "blocks": [(block, None), (r"^conv_head", (99999,))]}
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: Levels = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """The maps (B, num_chs, H / reduction, W / reduction) of the levels ``indices``, after the last output.
+
+        The last output is that of ``forward_features``, or with ``stop_early`` of the last stage that is wanted;
+        ``intermediates_only`` leaves it away. ``norm`` is for networks with a norm behind the last stage, which has
+        no meaning here. Raises ``UsageError`` for an ``output_fmt`` other than NCHW and a level that there is not.
+        """
+        if output_fmt != "NCHW":
+            raise UsageError(f"output_fmt={output_fmt}: must be NCHW")
+        ends = self._stage_ends(indices)
+        x, found = self.forward_stem(x), []
+        for index, stage in enumerate(self.blocks[: ends[-1] + 1] if stop_early else self.blocks):
+            x = checkpoint_seq(stage, x) if self.grad_checkpointing else stage(x)
+            if index in ends:
+                found.append(x)
+        return found if intermediates_only else (x, found)
+
+    def prune_intermediate_layers(
+        self, indices: Levels = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Drop the stages behind the last level wanted, and the classifier; returns the levels, counted from 0."""
+        self.blocks = self.blocks[: self._stage_ends(indices)[-1] + 1]
+        if prune_head:
+            self.reset_classifier(0, "")
+        return self._levels(indices)
+
+    def _note_features(self, chs: int, reduction: int, module: str) -> None:
+        """Keep the last stage of each resolution as a level of the feature pyramid."""
+        if self.feature_info and self.feature_info[-1]["reduction"] == reduction:
+            self.feature_info.pop()
+        self.feature_info.append({"num_chs": chs, "reduction": reduction, "module": module})
+
+    def _stage_ends(self, indices: Levels) -> list[int]:
+        """The stages, from 0, whose outputs are the levels ``indices``, in the order of computation."""
+        modules = [self.feature_info[level]["module"] for level in sorted(self._levels(indices))]
+        return [int(module.rpartition(".")[2]) for module in modules]
+
+    def _levels(self, indices: Levels) -> list[int]:
+        levels = range(len(self.feature_info))
+        try:
+            if indices is None or isinstance(indices, int):
+                return [levels[i] for i in range(-(len(levels) if indices is None else indices), 0)]
+            return [levels[i] for i in indices]
+        except IndexError as error:
+            raise UsageError(f"indices={indices}: there are {len(levels)} levels") from error
 
 
 def set_drop_path(model: nn.Module, rate: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ghostlab.errors import UsageError
 
-__all__ = ["ALLOWED", "WEIGHTS", "check", "given"]
+__all__ = ["ALLOWED", "WEIGHTS", "check_options", "model_arguments"]
 
 ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "width": (lambda v: 0 < v < math.inf, "above 0 (GhostNets are published for 0.5, 1.0, 1.3, 1.6)"),
@@ -33,12 +33,12 @@ NOT_OPTIONS = ("native", "factory")
 """What a configuration says about a model besides: the image sizes it was designed for, and its name once more."""
 
 
-def given(node: Mapping[str, Any]) -> dict[str, Any]:
+def model_arguments(node: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of ``create_model`` in the ``model`` node of a configuration: nothing that is null."""
     return {key: value for key, value in node.items() if value is not None and key not in NOT_OPTIONS}
 
 
-def check(**options: Any) -> None:
+def check_options(**options: Any) -> None:
     """Raise ``UsageError`` for the first option whose value is not allowed."""
     for key, value in options.items():
         allowed, description = ALLOWED[key]

@@ -9,12 +9,12 @@ from torch import nn
 
 from ghostlab.errors import UsageError
 
-__all__ = ["DROPOUT", "DROP_PATH", "Rates"]
+__all__ = ["DROPOUT", "DROP_PATH", "DropRates"]
 
 DROPOUT, DROP_PATH = "model.drop_rate", "model.drop_path_rate"
 
 
-class Rates:
+class DropRates:
     """Sets the rates of ``model``, which was built with those of ``built``, by the same names.
 
     Dropout is that of the classifier: ``model.drop_rate``, as timm's models have it, and dropout layers with that rate.

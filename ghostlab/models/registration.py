@@ -1,4 +1,4 @@
-"""The GhostNets as timm models: ``timm.create_model("ghostlab_ghostnetv2", width=0.5)`` once this file is imported."""
+"""The GhostNets as timm models, such as ``timm.create_model("ghostlab_ghostnetv2")``, and any other network as one."""
 
 from __future__ import annotations
 
@@ -8,18 +8,29 @@ from typing import Any
 
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import (
+    build_model_with_cfg,
+    generate_default_cfgs,
+    load_pretrained,
+    register_model,
+    resolve_pretrained_cfg,
+)
 from torch import nn
 
 from ghostlab.models.ghostnet import GhostNet
 from ghostlab.reparam import reparameterize
 
-__all__ = ["ghostlab_ghostnetv1", "ghostlab_ghostnetv2", "ghostlab_ghostnetv3", "settings", "state_pool_size"]
+__all__ = ["ANY", "NAMES", "state_pool_size"]
 
 NAMES = ("ghostlab_ghostnetv1", "ghostlab_ghostnetv2", "ghostlab_ghostnetv3")
+ANY = "ghostlab_network"
+"""The model of timm's registry that is any network of ``create_model``, named by its option ``base``."""
+
+LOADING = ("cache_dir", "pretrained_model_args")
+"""What timm hands to every function that builds a model and is not about its architecture."""
 
 
-def settings() -> dict[str, Any]:
+def ghostnet_cfg() -> dict[str, Any]:
     """How images are prepared for a GhostNet, and the names of its first and last layer, as timm asks."""
     return {
         "num_classes": 1000,
@@ -34,8 +45,8 @@ def settings() -> dict[str, Any]:
     }
 
 
-# register_model finds a model's configuration here, under the name of its function.
-default_cfgs = generate_default_cfgs({name: settings() for name in NAMES})
+# register_model finds a model's configuration here, under the name of its function. That of ANY is for its usual base.
+default_cfgs = generate_default_cfgs({name: ghostnet_cfg() for name in (*NAMES, ANY)})
 
 
 @register_model
@@ -54,6 +65,31 @@ def ghostlab_ghostnetv2(pretrained: bool = False, **options: Any) -> nn.Module:
 def ghostlab_ghostnetv3(pretrained: bool = False, **options: Any) -> nn.Module:
     """GhostNet V3 (https://arxiv.org/abs/2404.11202) as it is trained: V2 with the authors' 3 branches."""
     return _build("ghostlab_ghostnetv3", _v3, pretrained, **options)
+
+
+@register_model
+def ghostlab_network(
+    pretrained: bool = False,
+    base: str = "ghostnetv2",
+    pretrained_cfg: Any = None,
+    pretrained_cfg_overlay: dict[str, Any] | None = None,
+    **options: Any,
+) -> nn.Module:
+    """``create_model(base, **options)``: a MobileNetV1 of width 0.25, a ResNet with a stem of stride 1.
+
+    ``pretrained`` loads what a folder of ``tools/publish.py`` holds, which timm finds by its address.
+    """
+    from ghostlab.models.factory import create_model  # which imports this file
+
+    model: Any = create_model(base, **{key: value for key, value in options.items() if key not in LOADING})
+    own = {**model.pretrained_cfg, "architecture": ANY}
+    known = resolve_pretrained_cfg(ANY, pretrained_cfg or own, pretrained_cfg_overlay)
+    model.default_cfg = model.pretrained_cfg = known.to_dict()
+    if pretrained_cfg_overlay:
+        state_pool_size(model)
+    if pretrained:
+        load_pretrained(model, num_classes=model.num_classes, in_chans=options.get("in_chans", 3))
+    return model
 
 
 def state_pool_size(model: nn.Module) -> None:

@@ -25,7 +25,7 @@ from ghostlab.private_apis import (
     gen_mobilenet_v2,
 )
 
-__all__ = ["SCALABLE", "Scalable"]
+__all__ = ["SCALABLE"]
 
 Build = Callable[..., nn.Module]
 TF_LAYERS: dict[str, Any] = {"bn_eps": generators.BN_EPS_TF_DEFAULT, "pad_type": "same"}
@@ -54,10 +54,6 @@ def _product(own: float, factor: float) -> float:
     return round(own * factor, 9)
 
 
-def _timm_generator(generate: Build, name: str, width: float, depth: float, **options: Any) -> nn.Module:
-    return generate(name, channel_multiplier=width, depth_multiplier=depth, **options)
-
-
 def _resnet(layers: tuple[int, ...], name: str, width: float, depth: float, **options: Any) -> nn.Module:
     """A ResNet with its stem as it is: scaled are the four stages, which is where almost all of it lies."""
     deep = [round_repeats(count, depth) for count in layers]
@@ -66,7 +62,10 @@ def _resnet(layers: tuple[int, ...], name: str, width: float, depth: float, **op
 
 
 def _effnet(generate: Build, width: float = 1.0, depth: float = 1.0, **options: Any) -> Scalable:
-    return Scalable(partial(_timm_generator, generate), width, depth, options)
+    def build(name: str, width: float, depth: float, **options: Any) -> nn.Module:
+        return generate(name, channel_multiplier=width, depth_multiplier=depth, **options)
+
+    return Scalable(build, width, depth, options)
 
 
 V1, V2 = gen_efficientnet, gen_efficientnetv2_base

@@ -18,7 +18,6 @@ __all__ = [
     "GAMMA",
     "OFFICIAL",
     "Factors",
-    "Official",
     "compound",
     "official",
     "round_filters",

@@ -1,20 +1,26 @@
-"""Loading weights into a model: what fits is loaded, what does not is said, and a failure changes nothing."""
+"""Loading weights into a model: keys of the authors are renamed, what fits is loaded, a failure changes nothing."""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from ghostlab.errors import RunError
 from ghostlab.models.checkpoints import read_state_dict, state_dict_in
-from ghostlab.models.official import from_official
 from ghostlab.reparam import adopt_layout
 from ghostlab.reparam.copying import copy_of
 
-__all__ = ["head_of", "load_weights", "put"]
+__all__ = ["classifier_name", "from_official", "load_strictly", "load_weights"]
+
+SITES = {"primary": "primary_conv.0", "cheap": "cheap_operation.0", "dw": "conv_dw"}
+BRANCH = re.compile(r"(primary|cheap|dw)_rpr_conv\.(\d+)\.(conv|bn1?)\.(\w+)$")
+SCALE = re.compile(r"(primary|cheap|dw)_rpr_scale\.(conv|bn1?)\.(\w+)$")
+IDENTITY = re.compile(r"(primary|cheap|dw)_rpr_skip\.(\w+)$")
 
 logger = logging.getLogger(__name__)
 
@@ -42,15 +48,16 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor]) ->
     weights = from_official(weights)
     trial = adopt_layout(copy_of(model), weights)
     head = _head_with_other_classes(trial, weights)
-    put(trial, weights, name, head)  # a failure changes nothing
-    put(adopt_layout(model, weights), weights, name, head)
+    load_strictly(trial, weights, name, head)  # a failure changes nothing
+    load_strictly(adopt_layout(model, weights), weights, name, head)
     if head:
         logger.warning("%s has weights for other classes: '%s' is initialised again", name, head)
-        _initialise(model.get_submodule(head))
+        if isinstance(layer := model.get_submodule(head), nn.Linear | nn.Conv2d):
+            layer.reset_parameters()
     return model
 
 
-def put(model: nn.Module, weights: Mapping[str, Tensor], name: str, head: str | None = None) -> None:
+def load_strictly(model: nn.Module, weights: Mapping[str, Tensor], name: str, head: str | None = None) -> None:
     """Load ``weights`` of the model's own layout into it, all but those of the module ``head``, which stays as it is.
 
     Raises ``RunError``, beginning with the ``name`` of the weights, that lists the keys that do not fit.
@@ -61,7 +68,7 @@ def put(model: nn.Module, weights: Mapping[str, Tensor], name: str, head: str | 
     model.load_state_dict(kept, strict=False)
 
 
-def head_of(model: nn.Module) -> str:
+def classifier_name(model: nn.Module) -> str:
     """Name of the classifier, empty for a model that does not tell."""
     if not callable(get_classifier := getattr(model, "get_classifier", None)):
         return ""
@@ -71,7 +78,7 @@ def head_of(model: nn.Module) -> str:
 
 def _head_with_other_classes(model: nn.Module, weights: Mapping[str, Tensor]) -> str | None:
     """Name of the classifier if it and that in ``weights`` differ in the number of classes and in nothing else."""
-    name = head_of(model)
+    name = classifier_name(model)
     head = model.get_submodule(name) if name else None
     theirs, ours = weights.get(f"{name}.weight"), getattr(head, "weight", None)
     if theirs is None or (ours is not None and (len(theirs) == len(ours) or theirs.shape[1:] != ours.shape[1:])):
@@ -90,13 +97,31 @@ def _misfits(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], head: str
         if key in theirs and theirs[key].shape != tensor.shape
     ]
     kinds = {"missing": missing, "unexpected": unexpected, "of another shape": misshaped}
-    return "; ".join(f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in kinds.items() if keys)
+    named = {kind: ", ".join(keys[:3]) + ", ..." * (len(keys) > 3) for kind, keys in kinds.items()}
+    return "; ".join(f"{len(keys)} {kind} ({named[kind]})" for kind, keys in kinds.items() if keys)
 
 
-def _some(keys: list[str], limit: int = 3) -> str:
-    return ", ".join(keys[:limit]) + (", ..." if len(keys) > limit else "")
+def from_official(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of GhostNetV3 by the authors and by timm with this package's keys; all others stay as they are.
+
+    The authors (https://github.com/huawei-noah/Efficient-AI-Backbones, ``ghostnetv3_pytorch``) keep every branch of a
+    convolution in a module of its own; here the branches of one convolution are stacked. Their deployed layout, V1 and
+    V2 have the same keys as here. Raises ``RunError`` when a branch between others is missing.
+    """
+    renamed: dict[str, Tensor] = {}
+    branches: dict[str, dict[int, Tensor]] = {}
+    for key, tensor in state_dict.items():
+        if match := BRANCH.search(key):
+            stacked = f"{key[: match.start()]}{SITES[match[1]]}.{match[3].rstrip('1')}.{match[4]}"
+            branches.setdefault(stacked, {})[int(match[2])] = tensor
+        else:
+            key = IDENTITY.sub(lambda m: f"{SITES[m[1]]}.identity.{m[2]}", key)
+            renamed[SCALE.sub(lambda m: f"{SITES[m[1]]}.scale.{m[2].rstrip('1')}.{m[3]}", key)] = tensor
+    return renamed | {key: _stack(key, parts) for key, parts in branches.items()}
 
 
-def _initialise(head: nn.Module) -> None:
-    if isinstance(head, nn.Linear | nn.Conv2d):
-        head.reset_parameters()
+def _stack(key: str, parts: Mapping[int, Tensor]) -> Tensor:
+    if sorted(parts) != list(range(len(parts))):
+        raise RunError(f"weights of branches are missing: '{key}' has branches {sorted(parts)}")
+    tensors = [parts[i] for i in range(len(parts))]
+    return torch.cat(tensors) if tensors[0].ndim else tensors[0]  # a counter of batches is the same in all branches

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from ghostlab.errors import RunError
 from ghostlab.models import create_model
-from ghostlab.models.factory import ANY, OWN
-from ghostlab.models.options import given
+from ghostlab.models.factory import OWN
+from ghostlab.models.options import model_arguments
+from ghostlab.models.registration import ANY
 from ghostlab.models.scalable import RESNETS
 from ghostlab.modules import is_function
 from ghostlab.training.pretrained import start_from
@@ -52,7 +53,7 @@ def timm_network(run: Path, config: Mapping[str, Any], images: Tensor) -> TimmNe
 
     Raises ``RunError`` for a network that a function of the user's makes, and as ``start_from`` does.
     """
-    node = given(config["model"])
+    node = model_arguments(config["model"])
     if is_function(node["name"]):
         raise RunError(f"model '{node['name']}': timm cannot open a network of your own; export the run instead")
     options = {**node, "name": WITHOUT_BRANCHES.get(node["name"], node["name"]), "pretrained": False}

@@ -25,7 +25,7 @@ from torch import nn
 from ghostlab.errors import BusyError, RunError, UsageError
 from ghostlab.files import write_text
 from ghostlab.models.factory import create_model
-from ghostlab.models.options import given
+from ghostlab.models.options import model_arguments
 from ghostlab.models.weights import load_weights
 from ghostlab.quantities import is_number
 from ghostlab.runs.identity import config_hash
@@ -197,7 +197,11 @@ class Run:
         config = self.config()
         try:  # the weights come from the run, so none are fetched
             model = create_model(
-                **{**given(config["model"]), "pretrained": False, "num_classes": config["data"]["num_classes"]}
+                **{
+                    **model_arguments(config["model"]),
+                    "pretrained": False,
+                    "num_classes": config["data"]["num_classes"],
+                }
             )
         except UsageError as error:  # of this version's, not of the command line
             raise RunError(f"{self.config_file}: model.{error}") from error

@@ -17,7 +17,7 @@ from torch import nn
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model
 from ghostlab.models.ghostnet import set_drop_path
-from ghostlab.models.options import WEIGHTS, given
+from ghostlab.models.options import WEIGHTS, model_arguments
 from ghostlab.strategies.base import Strategy, Task
 from ghostlab.strategies.checks import within
 
@@ -71,6 +71,6 @@ class DropPath(Strategy):
 
 def _own_rate(model: Mapping[str, Any]) -> float:
     """The highest rate of a model whose configuration names none; 0 for a model that has none."""
-    options = {key: value for key, value in given(model).items() if key not in (*WEIGHTS, "stem_stride")}
+    options = {key: value for key, value in model_arguments(model).items() if key not in (*WEIGHTS, "stem_stride")}
     with torch.device("meta"):
         return max(drop_path_rates(create_model(**options)), default=0.0)

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 
-from ghostlab.data.manifest import forget
+from ghostlab.data.manifest import clear_manifest_cache
 from ghostlab.errors import RunError, UsageError
 from ghostlab.quantities import duration, mean_and_sd, quantity
 from ghostlab.runs.messages import exit_code, one_line
@@ -63,7 +63,7 @@ class Sweep:
 
     def plan(self, given: Mapping[str, Sequence[str]], size: int | None) -> list[list[list[str]]]:
         """The overrides of every job that is still to be done, in batches, after the plan is checked and shown."""
-        forget()  # what the images were when this process last looked
+        clear_manifest_cache()  # what the images were when this process last looked
         config = self.application.config
         self.jobs, tables = _planned(given, config, Composer(self.application.load))
         for job in self.jobs:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
 
-from ghostlab.data.manifest import forget
+from ghostlab.data.manifest import clear_manifest_cache
 from ghostlab.errors import BusyError, UsageError
 from ghostlab.files import write_text
 from ghostlab.quantities import duration
@@ -70,7 +70,7 @@ def run_job(task: Task, cfg: DictConfig, progress: Progress) -> object:
 
     A job that another sweep is doing is left to it. A sweeper that waits for the value of each run gets the error.
     """
-    forget()  # what the images were when this process last looked
+    clear_manifest_cache()  # what the images were when this process last looked
     hydra = HydraConfig.get()
     number = f"run {int(hydra.job.num) + 1}" + (f"/{len(progress.todo)}" if progress.todo else "")
     own, ablation = split_ablation(cfg)

@@ -12,7 +12,7 @@ from torch import nn
 from ghostlab.data import DataModule
 from ghostlab.errors import UsageError, keyed
 from ghostlab.models import create_model
-from ghostlab.models.options import WEIGHTS, given
+from ghostlab.models.options import WEIGHTS, model_arguments
 from ghostlab.models.rates import DROP_PATH, DROPOUT
 from ghostlab.runs.optimizer import OptimizerConfig
 from ghostlab.runs.settings import Settings
@@ -97,7 +97,7 @@ def _task(settings: Settings, num_classes: int, steps_per_epoch: int) -> Task:
 
 
 def _model_options(settings: Settings) -> dict[str, Any]:
-    options = given(settings.model)
+    options = model_arguments(settings.model)
     for strategy in settings.strategies:
         options |= strategy.model_options()
     return options

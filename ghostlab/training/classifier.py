@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ghostlab.data import Batch
 from ghostlab.errors import RunError, UsageError
-from ghostlab.models.rates import Rates
+from ghostlab.models.rates import DropRates
 from ghostlab.runs.optimizer import OptimizerConfig
 from ghostlab.strategies.base import MainLoss, Step, Strategy, Task
 from ghostlab.training.metrics import LossLog, Scores, average_statistics, reduce_figures
@@ -121,7 +121,7 @@ class Classifier(LightningModule):
         self.companions = nn.ModuleDict({s.name: module for s in strategies if (module := s.companion()) is not None})
         self.step = TrainingStep(strategies, task)
         self.stages = self.step.stages
-        self.rates = Rates(self.model, task.strengths if len(self.stages) > 1 else {})
+        self.rates = DropRates(self.model, task.strengths if len(self.stages) > 1 else {})
         # A dictionary keeps the compiled wrapper out of the state dict.
         self._forward: dict[str, Callable[[Tensor], Tensor]] = {
             "train": self._compiled() if compile_model else self.model

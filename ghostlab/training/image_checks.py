@@ -9,10 +9,9 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from ghostlab.data import DataConfig, DataModule
-from ghostlab.data.changes import changes, class_changes
-from ghostlab.data.datasets import build, dataset_entry
-from ghostlab.data.folder import folder_sources, scan
-from ghostlab.data.manifest import Manifest, current_manifest
+from ghostlab.data.datasets import build, builder
+from ghostlab.data.folder import folder_sources, scan_class_folders
+from ghostlab.data.manifest import Manifest, current_manifest, describe_changes, describe_class_changes
 from ghostlab.data.sources import Source
 from ghostlab.data.split import split_fraction
 from ghostlab.errors import GhostlabError, RunError, UsageError
@@ -48,7 +47,7 @@ class LeakCheck:
         run = find_run(source)
         theirs = run.config()["data"].get("class_names") if run else None
         ours = self._data.class_names
-        if theirs and len(theirs) == len(ours) and (told := class_changes(list(map(str, theirs)), ours)):
+        if theirs and len(theirs) == len(ours) and (told := describe_class_changes(list(map(str, theirs)), ours)):
             raise UsageError(f"{key}={source}: answers with other classes than this data has: {', '.join(told)}")
 
     def learn_from(self, key: str, source: str | Path) -> None:
@@ -78,7 +77,7 @@ def _again(data: dict[str, Any]) -> Manifest | None:
     known = {key: value for key, value in data.items() if key != "class_names"}
     try:
         config = parse_node(DataConfig, OmegaConf.create({**known, "download": False, "decoded": None}), "data")
-        by_index = dataset_entry(config.name).build is folder_sources and not (Path(str(config.root)) / "val").is_dir()
+        by_index = builder(config.name) is folder_sources and not (Path(str(config.root)) / "val").is_dir()
         return Manifest.of(*(_split_by_index(config) if by_index else build(config)))
     except (GhostlabError, OSError):
         return None
@@ -86,7 +85,7 @@ def _again(data: dict[str, Any]) -> Manifest | None:
 
 def _split_by_index(config: DataConfig) -> tuple[Source, Source]:
     """As folders without a split of their own were split."""
-    images = scan(Path(str(config.root)).expanduser(), "data.root")
+    images = scan_class_folders(Path(str(config.root)).expanduser(), "data.root")
     train, val = split_fraction(images.targets, config.val_fraction or 0.0, config.split_seed or 0)
     return images.select(train), images.select(val)
 
@@ -123,7 +122,7 @@ def say_what_changed(settings: Settings) -> None:
 def refuse_other_images(settings: Settings, images: Manifest) -> None:
     """``UsageError`` where the run that would go on in this folder began with other images: a set that was replaced."""
     before = Manifest.read(settings.folder) if settings.resumes else None
-    if before and (told := changes(before, images)):
+    if before and (told := describe_changes(before, images)):
         raise UsageError(
             f"data={settings.data.name}: {told} since {settings.folder} began, which cannot go on;"
             " resume=never begins anew"
@@ -146,6 +145,6 @@ def _told(run: Run, settings: Settings) -> str:
     now, before = current_manifest(settings.config["data"]), Manifest.read(run.folder)
     assert now is not None  # as its digest is part of the settings
     if before:
-        return changes(before, now)
-    told = class_changes(run.config()["data"].get("class_names") or now.class_names, now.class_names)
+        return describe_changes(before, now)
+    told = describe_class_changes(run.config()["data"].get("class_names") or now.class_names, now.class_names)
     return ", ".join(told) or "the images perhaps other than"

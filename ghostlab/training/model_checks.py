@@ -10,11 +10,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ghostlab.data.samples import random_state_kept
+from ghostlab.data.samples import preserve_random_state
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model
-from ghostlab.models.options import given
-from ghostlab.models.sizes import accepted_near, on_meta, refusal
+from ghostlab.models.meta_device import accepted_near, forward_on_meta, refusal
+from ghostlab.models.options import model_arguments
 from ghostlab.reparam.copying import copy_of
 from ghostlab.runs.settings import Settings
 from ghostlab.strategies.base import Task
@@ -32,7 +32,7 @@ def check_fit(model: nn.Module, settings: Settings, task: Task) -> None:
         if cause := refusal(model, size, COLOURS):
             ways = "; ".join(_ways(model, size, set(sizes.values()), settings))
             raise UsageError(f"{key}: model '{settings.model['name']}' takes no such images ({cause}); {ways}")
-    output = on_meta(model, settings.data.image_size, COLOURS)
+    output = forward_on_meta(model, settings.data.image_size, COLOURS)
     if not isinstance(output, Tensor) or output.shape != (1, task.num_classes):
         found = f"of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
         raise UsageError(
@@ -58,7 +58,7 @@ def _ways(model: nn.Module, size: int, sizes: set[int], settings: Settings) -> l
     adapted: list[dict[str, Any]] = [{"img_size": size}] if len(sizes) == 1 else []
     adapted += [{"dynamic_img_size": True}, {"dynamic_img_size": True, "dynamic_img_pad": True}]
     for options in adapted:
-        if _takes(sizes, {**given(settings.model), **options}):
+        if _takes(sizes, {**model_arguments(settings.model), **options}):
             added = " ".join(f"+model.{key}={str(value).lower()}" for key, value in options.items())
             return [*ways, f"with {added} it takes {'these' if len(sizes) == 1 else 'all sizes of this run'}"]
     return ways or ["it takes none near that"]
@@ -105,7 +105,7 @@ def _narrow(model: nn.Module, size: int, channels: int) -> list[str]:
         if not isinstance(conv.padding, str) and conv.padding[1] > 0 and conv.stride[1] > 1
     ]
     try:
-        on_meta(model, size, channels)
+        forward_on_meta(model, size, channels)
     finally:
         for handle in handles:
             handle.remove()
@@ -127,7 +127,7 @@ def trains_on(model: nn.Module, images: Tensor) -> bool:
     if dist.is_initialized() and any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
         return True
     try:
-        with random_state_kept():
+        with preserve_random_state():
             copy_of(model).train()(images)
     except ValueError as error:
         if REFUSAL not in str(error):

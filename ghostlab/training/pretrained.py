@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from ghostlab.data import DataModule
 from ghostlab.data.hashing import sample_seeds
-from ghostlab.data.samples import random_state_kept
+from ghostlab.data.samples import preserve_random_state
 from ghostlab.errors import GhostlabError, RunError, UsageError
 from ghostlab.models.checkpoints import read_weights
-from ghostlab.models.official import from_official
-from ghostlab.models.weights import head_of, put
+from ghostlab.models.weights import classifier_name, from_official, load_strictly
 from ghostlab.reparam import MultiBranchConv, adopt_layout, merge_branches
 from ghostlab.reparam.copying import copy_of
 from ghostlab.reparam.fold import sites
@@ -72,14 +71,14 @@ def start_from(
     if _norms_lost(trial) > _norms_lost(model):
         fused = "a fused network, without the batch norms that training needs; give its run folder"
         raise UsageError(_difference(run, options) or fused)
-    head = head_of(model) if _other_classes(model, weights, run, class_names) else None
+    head = classifier_name(model) if _other_classes(model, weights, run, class_names) else None
     try:
-        put(trial, weights, "it", head)
+        load_strictly(trial, weights, "it", head)
     except RunError as error:
         raise UsageError(_difference(run, options) or str(error)) from error
     merged = _merge(trial, model, images)
     try:
-        put(model, _with_biases(trial.state_dict(), model, merged), "it")
+        load_strictly(model, _with_biases(trial.state_dict(), model, merged), "it")
     except RunError as error:
         raise UsageError("weights without the branches of this model; its plain form may have them") from error
     return Start(bool(averaged), head is not None, len(merged))
@@ -107,7 +106,7 @@ def _norms_lost(model: nn.Module) -> int:
 def _other_classes(
     model: nn.Module, weights: Mapping[str, Tensor], run: Run | None, class_names: Sequence[str] | None
 ) -> bool:
-    head = head_of(model)
+    head = classifier_name(model)
     theirs, ours = weights.get(f"{head}.weight"), model.state_dict().get(f"{head}.weight")
     if theirs is None or ours is None or len(theirs) != len(ours):
         return bool(head)
@@ -158,7 +157,7 @@ def load_pretrained(model: nn.Module, settings: Settings, data: DataModule, imag
         return ""
     images.learn_from("model.pretrained", source)
     try:
-        with random_state_kept():  # a resumed run draws the same without it
+        with preserve_random_state():  # a resumed run draws the same without it
             began = start_from(model, source, settings.model, data.class_names, lambda: some_images(data))
     except GhostlabError as error:
         raise type(error)(f"model.pretrained={source}: {error}") from error

@@ -16,7 +16,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.utilities import rank_zero_only
 
 from ghostlab.data import DataModule
-from ghostlab.data.manifest import Manifest, forget
+from ghostlab.data.manifest import Manifest, clear_manifest_cache
 from ghostlab.errors import RunError, UsageError, lacks_memory
 from ghostlab.files import write_text
 from ghostlab.runs.identity import config_difference
@@ -60,7 +60,7 @@ LOOK_EVERY = 0.5
 
 def run(cfg: DictConfig) -> dict[str, Any]:
     """Train what a composed configuration describes: ``train`` of its settings, with images as they are now."""
-    forget()
+    clear_manifest_cache()
     return train(parse(cfg))
 
 

@@ -19,10 +19,10 @@ from pytorch_lightning import Trainer
 from torch import nn
 
 from ghostlab.data import Batch, DataModule
-from ghostlab.data.digest import digest
+from ghostlab.data.content import digest
 from ghostlab.data.hashing import sample_seeds
-from ghostlab.data.samples import random_state_kept
-from ghostlab.data.sampling import Keys, Replay, fixed_batches
+from ghostlab.data.samples import preserve_random_state
+from ghostlab.data.sampling import BatchKeys, Replay, fixed_batches
 from ghostlab.distill import TeacherSource
 from ghostlab.errors import UsageError
 from ghostlab.runs.compose import compose
@@ -104,7 +104,7 @@ class RunImages:
             return fixed_batches(self.size, cfg.batch_size, seed, epoch, self.trainer.world_size)
         return np.split(np.arange(self.size), range(cfg.batch_size, self.size, cfg.batch_size))
 
-    def _keys(self, seed: int, start: int, stop: int) -> Iterator[Keys]:
+    def _keys(self, seed: int, start: int, stop: int) -> Iterator[BatchKeys]:
         for epoch, _, batch in self._plan(seed, start, stop):
             seeds, view = sample_seeds(batch, seed, epoch).tolist(), self._stages.number(epoch)
             yield [(index, drawn, view) for index, drawn in zip(batch.tolist(), seeds, strict=True)]
@@ -136,7 +136,7 @@ class RunServices:
     def default_teacher(self) -> Path:
         teacher = default_teacher(self.settings)
         say(f"teacher   {teacher.model['name']} for {teacher.data.name}, trained once and kept in {teacher.folder}")
-        with random_state_kept():  # a teacher that is there already draws nothing
+        with preserve_random_state():  # a teacher that is there already draws nothing
             self.train(teacher, as_teacher=True)
         return teacher.folder
 

@@ -13,7 +13,7 @@ import torch
 
 from ghostlab.deploy.export.format import Runner
 from ghostlab.deploy.export.formats import FORMATS
-from ghostlab.deploy.export.onnx import Onnx, session
+from ghostlab.deploy.export.onnx import Onnx, open_session
 from ghostlab.deploy.network import open_network
 from tests.conftest import Command
 from tests.training_runs import trained_run
@@ -32,7 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def axes(file: Path) -> list[str | int]:
     """The sides of the images that a file takes, and, as there is no other name, of the batches that it answers."""
-    opened = session(file, 1)
+    opened = open_session(file, 1)
     taken, answered = opened.get_inputs()[0].shape, opened.get_outputs()[0].shape
     assert answered == [taken[0], 10]
     return taken

@@ -10,8 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 from pytest import param
 
-from ghostlab.data.config import DataConfig, TeacherConfig
-from ghostlab.data.datasets import DATASETS
+from ghostlab.data.config import DATASETS, DataConfig, TeacherConfig
 from ghostlab.errors import UsageError
 from ghostlab.runs.identity import to_plain_dict
 

@@ -14,10 +14,10 @@ from PIL import Image
 from pytest import param
 
 from ghostlab.data import DataConfig, DataModule
+from ghostlab.data.content import image_hashes
 from ghostlab.data.datasets import build
-from ghostlab.data.decoded import DecodedSource, decoded
-from ghostlab.data.digest import image_hashes
-from ghostlab.data.manifest import Manifest, current_manifest, forget
+from ghostlab.data.decoded import DecodedSource, decode_once
+from ghostlab.data.manifest import Manifest, clear_manifest_cache, current_manifest
 from ghostlab.data.sources import CustomSource, FileSource, MemorySource, Source
 from ghostlab.errors import RunError, UsageError
 
@@ -82,7 +82,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def write(more: str = "") -> None:
     Path("sets.py").write_text(f"{SETS}\n\n{more}\n", encoding="utf-8")
     sys.modules.pop("sets", None)
-    forget()
+    clear_manifest_cache()
 
 
 def pictures(root: Path, count: int = 6) -> Path:
@@ -127,7 +127,7 @@ def test_files_are_read_from_wherever_a_process_works(folder: Path, monkeypatch:
     assert isinstance(train, FileSource) and train.targets.dtype == np.int64
     monkeypatch.chdir("/")
     assert train.load(0).size == (8, 8)
-    kept = decoded(train, DataConfig("sets:files", decoded=str(folder / "decoded")))
+    kept = decode_once(train, DataConfig("sets:files", decoded=str(folder / "decoded")))
     assert isinstance(kept, DecodedSource) and kept.load(1).tobytes() == train.load(1).tobytes()
     assert [place.name for place in (folder / "decoded").iterdir()] == ["sets_files"]
     assert image_hashes(kept).tolist() == image_hashes(train).tolist()
@@ -143,7 +143,7 @@ def test_its_manifest_is_made_of_the_images_of_now_and_its_options(folder: Path)
     pictures(folder / "pictures")
     first = current_manifest({"name": "sets:files", "root": "pictures"})
     (folder / "pictures").rename(folder / "moved")
-    forget()
+    clear_manifest_cache()
     assert current_manifest({"name": "sets:files", "root": "pictures"}) is None
     moved = current_manifest({"name": "sets:files", "root": "moved"})
     assert first is not None and moved is not None and moved.digest == first.digest

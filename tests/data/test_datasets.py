@@ -3,10 +3,14 @@ from __future__ import annotations
 import numpy as np
 from sklearn.datasets import load_digits
 
-from ghostlab.data.config import DataConfig
-from ghostlab.data.datasets import build
+from ghostlab.data.config import DATASETS, DataConfig
+from ghostlab.data.datasets import BUILDERS, build
 
 DIGITS = DataConfig("digits", val_fraction=0.2, split_seed=0)
+
+
+def test_every_name_that_a_configuration_may_have_is_built() -> None:
+    assert [*BUILDERS] == [*DATASETS]
 
 
 def test_digits_are_split_into_1437_and_360_class_by_class() -> None:

@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 
 from ghostlab.data import DataConfig, DataModule
-from ghostlab.data.decoded import INDEX, PIXELS, DecodedSource, decode, decoded, decoded_bytes
-from ghostlab.data.digest import digest
-from ghostlab.data.folder import scan
+from ghostlab.data.content import digest
+from ghostlab.data.decoded import INDEX, PIXELS, DecodedSource, decode_once, decoded_bytes
+from ghostlab.data.folder import scan_class_folders
 from ghostlab.data.sources import FileSource, MemorySource, UnreadableError, read_image
 from ghostlab.errors import RunError
 from tests.data.conftest import MakeFolder
@@ -35,7 +35,17 @@ def source(make_folder: MakeFolder) -> FileSource:
     Image.new("RGB", (30, 10), (9, 90, 200)).save(root / "a/1.png", exif=turned)
     Image.open(root / "b/0.png").quantize(5).save(root / "b/0.png")
     (root / "b/1.png").write_bytes(b"no image")
-    return scan(root, "data.root")
+    return scan_class_folders(root, "data.root")
+
+
+def config(folder: Path) -> DataConfig:
+    return DataConfig("imagefolder", "anywhere", decoded=str(folder))
+
+
+def decode(source: FileSource, folder: Path) -> DecodedSource:
+    made = decode_once(source, config(folder))
+    assert isinstance(made, DecodedSource)
+    return made
 
 
 def same(one: Image.Image, other: Image.Image) -> bool:
@@ -105,28 +115,24 @@ def test_what_does_not_fit_or_has_no_files_stays_as_it_is(source: FileSource, tm
     little = DataConfig("imagefolder", str(tmp_path), decoded=str(tmp_path / "kept"), decoded_gib=1e-7)
     enough = DataConfig("imagefolder", str(tmp_path), decoded=str(tmp_path / "kept"), decoded_gib=1e-5)
     memory = MemorySource(np.zeros((1, 2, 2), np.uint8), np.zeros(1, np.int64), ["a", "b"])
-    assert decoded(source, DataConfig("imagefolder", str(tmp_path))) is source
-    assert decoded(source, little) is source
-    assert decoded(memory, enough) is memory
-    assert isinstance(decoded(source, enough), DecodedSource)
-
-
-def config(folder: Path) -> DataConfig:
-    return DataConfig("imagefolder", "anywhere", decoded=str(folder))
+    assert decode_once(source, DataConfig("imagefolder", str(tmp_path))) is source
+    assert decode_once(source, little) is source
+    assert decode_once(memory, enough) is memory
+    assert isinstance(decode_once(source, enough), DecodedSource)
 
 
 def test_a_full_disk_keeps_new_files_away_and_not_those_that_are_there(
     source: FileSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoded(source, config(tmp_path / "there"))
+    decode_once(source, config(tmp_path / "there"))
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
-    assert isinstance(decoded(source, config(tmp_path / "there")), DecodedSource)
-    assert decoded(source, config(tmp_path / "new")) is source
+    assert isinstance(decode_once(source, config(tmp_path / "there")), DecodedSource)
+    assert decode_once(source, config(tmp_path / "new")) is source
 
 
 def test_what_a_killed_process_left_is_removed(source: FileSource, tmp_path: Path) -> None:
     decode(source, tmp_path / "kept")
-    [folder] = (tmp_path / "kept").iterdir()
+    [folder] = (tmp_path / "kept/imagefolder").iterdir()
     (folder / INDEX).unlink()
     (folder / ".pixels.1.bin").write_bytes(b"half of it")
     decode(source, tmp_path / "kept")
@@ -200,7 +206,7 @@ def test_what_can_be_used_is_used_where_there_is_no_room_for_the_rest(source: Fi
 def test_a_folder_that_cannot_be_made_is_named(source: FileSource, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"data\.decoded=.*file: Not a directory; data\.decoded=null decodes every time"):
-        decoded(source, config(tmp_path / "file"))
+        decode_once(source, config(tmp_path / "file"))
 
 
 def test_batches_are_the_same_to_the_bit(make_folder: MakeFolder, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.testing import assert_array_equal
 
-from ghostlab.data.hashing import hash_indices, sample_seeds, shuffled
+from ghostlab.data.hashing import hash_indices, permutation, sample_seeds
 
 
 def test_without_a_key_it_is_the_published_splitmix64_stream_of_seed_0() -> None:
@@ -39,7 +39,7 @@ def test_negative_and_huge_keys_are_allowed() -> None:
 
 
 def test_shuffled_is_a_permutation_that_changes_with_seed_and_epoch() -> None:
-    orders = [shuffled(500, seed, epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+    orders = [permutation(500, seed, epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
     for order in orders:
         assert sorted(order.tolist()) == list(range(500))
     fixed_points = [(a == b).sum() for a, b in pairwise(orders)]
@@ -47,6 +47,6 @@ def test_shuffled_is_a_permutation_that_changes_with_seed_and_epoch() -> None:
 
 
 def test_the_order_does_not_sort_the_samples_by_their_seeds() -> None:
-    order = shuffled(1000, seed=0, epoch=0)
+    order = permutation(1000, seed=0, epoch=0)
     steps = np.diff(sample_seeds(order, seed=0, epoch=0))
     assert 400 < (steps > 0).sum() < 600

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from pytest import param
 
-from ghostlab.data.changes import changes
-from ghostlab.data.manifest import Half, Manifest
+from ghostlab.data.manifest import Manifest, SplitHashes, describe_changes
 
 
-def half(*images: tuple[int, int]) -> Half:
+def half(*images: tuple[int, int]) -> SplitHashes:
     """Of pairs of a hash and a class."""
     hashes, targets = zip(*images, strict=True) if images else ((), ())
-    return Half(np.array(hashes, np.uint64), np.array(targets, np.int64))
+    return SplitHashes(np.array(hashes, np.uint64), np.array(targets, np.int64))
 
 
 BEFORE = Manifest(("cat", "dog"), half((1, 0), (2, 0), (3, 1)), half((4, 0), (5, 1)))
@@ -68,7 +67,7 @@ BEFORE = Manifest(("cat", "dog"), half((1, 0), (2, 0), (3, 1)), half((4, 0), (5,
     ],
 )
 def test_what_changed_is_told_in_one_line(now: Manifest, told: str) -> None:
-    assert changes(BEFORE, now) == told
+    assert describe_changes(BEFORE, now) == told
     assert (now.digest == BEFORE.digest) == (told == "")
 
 

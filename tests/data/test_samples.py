@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ghostlab.data.samples import Batch, Samples, collate, random_state_kept, seeded
+from ghostlab.data.samples import Batch, Samples, collate, preserve_random_state, seeded
 from ghostlab.data.sources import MemorySource, UnreadableError
 
 TARGETS = np.array([4, 0, 2])
@@ -66,7 +66,7 @@ def test_a_seed_gives_the_same_draws_and_leaves_the_generators_as_they_were() ->
 def test_the_state_is_restored_after_an_error() -> None:
     before = states()
     try:
-        with random_state_kept():
+        with preserve_random_state():
             draws(None)
             raise KeyError
     except KeyError:

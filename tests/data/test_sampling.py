@@ -8,7 +8,7 @@ from pytest import MonkeyPatch, param
 
 from ghostlab.data import sampling
 from ghostlab.data.hashing import sample_seeds
-from ghostlab.data.sampling import EvalBatches, Listed, Replay, TrainOrder, fixed_batches
+from ghostlab.data.sampling import EvalBatchSampler, ListSampler, Replay, TrainSampler, fixed_batches
 
 
 def pretend(monkeypatch: MonkeyPatch, rank: int, world: int) -> None:
@@ -18,23 +18,23 @@ def pretend(monkeypatch: MonkeyPatch, rank: int, world: int) -> None:
 
 
 def test_an_epoch_is_every_index_once_and_can_be_repeated() -> None:
-    order = TrainOrder(100, seed=0)
+    order = TrainSampler(100, seed=0)
     first = list(order)
-    assert sorted(index for index, _ in first) == list(range(100))
+    assert sorted(index for index, *_ in first) == list(range(100))
     assert list(order) == first
 
 
 def test_epochs_and_runs_differ_in_order_and_in_the_seed_of_a_sample() -> None:
-    order, other = TrainOrder(100, seed=0), TrainOrder(100, seed=1)
+    order, other = TrainSampler(100, seed=0), TrainSampler(100, seed=1)
     first, another_run = list(order), list(other)
     order.set_epoch(1)
-    for pairs in (list(order), another_run):
-        assert [index for index, _ in pairs] != [index for index, _ in first]
-        assert not set(dict(pairs).items()) & set(dict(first).items())
+    for keys in (list(order), another_run):
+        assert [index for index, *_ in keys] != [index for index, *_ in first]
+        assert not set(keys) & set(first)
 
 
 def test_jumping_to_an_epoch_is_the_same_as_getting_there() -> None:
-    walked, jumped = TrainOrder(50, seed=3), TrainOrder(50, seed=3)
+    walked, jumped = TrainSampler(50, seed=3), TrainSampler(50, seed=3)
     for epoch in range(6):
         walked.set_epoch(epoch)
         last = list(walked)
@@ -42,13 +42,20 @@ def test_jumping_to_an_epoch_is_the_same_as_getting_there() -> None:
     assert list(jumped) == last
 
 
+def test_an_epoch_has_its_view() -> None:
+    order = TrainSampler(5, seed=0, view_of=lambda epoch: epoch // 2)
+    for epoch in range(4):
+        order.set_epoch(epoch)
+        assert {view for *_, view in order} == {epoch // 2}
+
+
 @pytest.mark.parametrize("world", [2, 3, 8])
 def test_processes_share_an_epoch_in_equal_parts_step_by_step(monkeypatch: MonkeyPatch, world: int) -> None:
-    whole = list(TrainOrder(100, seed=0))
+    whole = list(TrainSampler(100, seed=0))
     shares = []
     for rank in range(world):
         pretend(monkeypatch, rank, world)
-        order = TrainOrder(100, seed=0)
+        order = TrainSampler(100, seed=0)
         shares.append(list(order))
         assert len(shares[-1]) == len(order) == 100 // world
     together = [pair for step in zip(*shares, strict=True) for pair in step]
@@ -72,7 +79,7 @@ def test_validation_sees_everything_once_in_equally_many_batches(
     seen, lengths = [], []
     for rank in range(world):
         pretend(monkeypatch, rank, world)
-        sampler = EvalBatches(size, batch)
+        sampler = EvalBatchSampler(size, batch)
         batches = list(sampler)
         assert len(batches) == len(sampler)
         assert all(batches)
@@ -89,22 +96,22 @@ def replay(batch: int | None) -> Replay:
     return Replay(seed=7, seeds=lambda epoch, index: sample_seeds(index, 7, epoch), batch=batch)
 
 
-def in_batches(order: TrainOrder, batch: int) -> list[list[tuple[int, int]]]:
-    pairs = list(order)
-    return [pairs[start : start + batch] for start in range(0, len(pairs) - batch + 1, batch)]
+def in_batches(order: TrainSampler, batch: int) -> list[list[tuple[int, int, int]]]:
+    keys = list(order)
+    return [keys[start : start + batch] for start in range(0, len(keys) - batch + 1, batch)]
 
 
 def test_replayed_images_have_the_seeds_of_then_in_an_order_of_now() -> None:
-    here, there = TrainOrder(50, seed=1, replay=replay(None)), TrainOrder(50, seed=7)
+    here, there = TrainSampler(50, seed=1, replay=replay(None)), TrainSampler(50, seed=7)
     for epoch in range(3):
         here.set_epoch(epoch)
         there.set_epoch(epoch)
-        assert dict(here) == dict(there)
+        assert sorted(here) == sorted(there)
         assert list(here) != list(there)
-        assert [index for index, _ in here] == [index for index, _ in _at(TrainOrder(50, seed=1), epoch)]
+        assert [index for index, *_ in here] == [index for index, *_ in _at(TrainSampler(50, seed=1), epoch)]
 
 
-def _at(order: TrainOrder, epoch: int) -> TrainOrder:
+def _at(order: TrainSampler, epoch: int) -> TrainSampler:
     order.set_epoch(epoch)
     return order
 
@@ -114,8 +121,8 @@ def test_replayed_batches_stay_together_in_an_order_of_now(monkeypatch: MonkeyPa
     batch, size = 4, 50
     for rank in range(world):
         pretend(monkeypatch, rank, world)
-        here = in_batches(_at(TrainOrder(size, seed=1, replay=replay(batch)), 2), batch)
-        there = in_batches(_at(TrainOrder(size, seed=7), 2), batch)
+        here = in_batches(_at(TrainSampler(size, seed=1, replay=replay(batch)), 2), batch)
+        there = in_batches(_at(TrainSampler(size, seed=7), 2), batch)
         assert sorted(here) == sorted(there)
         assert here != there
         assert len(here) == size // (batch * world)
@@ -129,7 +136,7 @@ def test_fixed_batches_are_those_of_all_processes_and_then_the_rest(
     batch, expected = 4, []
     for rank in range(world):
         pretend(monkeypatch, rank, world)
-        expected.append([[index for index, _ in one] for one in in_batches(_at(TrainOrder(size, seed=7), 5), batch)])
+        expected.append([[index for index, *_ in one] for one in in_batches(_at(TrainSampler(size, seed=7), 5), batch)])
     found = [one.tolist() for one in fixed_batches(size, batch, 7, 5, world)]
     steps = size // (batch * world)
     assert found[: steps * world] == [
@@ -140,5 +147,5 @@ def test_fixed_batches_are_those_of_all_processes_and_then_the_rest(
 
 
 def test_listed_batches_come_as_they_are_listed_every_time() -> None:
-    listed = Listed(lambda: iter([[(0, 1), (2, 3)], [(4, 5)]]))
+    listed = ListSampler(lambda: iter([[(0, 1), (2, 3)], [(4, 5)]]))
     assert list(listed) == list(listed) == [[(0, 1), (2, 3)], [(4, 5)]]

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 from pytest import param
 
-from ghostlab.data.reading import suffixes
-from ghostlab.data.sources import FileSource, MemorySource, UnreadableError, read_image
+from ghostlab.data.sources import FileSource, MemorySource, UnreadableError, read_image, suffixes
 
 RED, GREEN = (200, 30, 10), (20, 180, 40)
 

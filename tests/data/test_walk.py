@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 from pytest import param
 
-from ghostlab.data import left_out as kinds
-from ghostlab.data.left_out import LeftOut
-from ghostlab.data.walk import Found, find_images
+from ghostlab.data.walk import FoundImages, LeftOut, LeftOutKind, find_images
 
 
 @pytest.fixture
@@ -24,12 +22,12 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
-def walked(root: Path, *folders: str) -> tuple[Found, LeftOut]:
+def walked(root: Path, *folders: str) -> tuple[FoundImages, LeftOut]:
     left_out = LeftOut()
     return find_images([str(root / name) for name in folders or ("a", "b")], left_out), left_out
 
 
-def names(found: Found, root: Path) -> list[list[str]]:
+def names(found: FoundImages, root: Path) -> list[list[str]]:
     return [[os.path.relpath(path, root) for path in images] for images in found.images]
 
 
@@ -95,16 +93,16 @@ def special(root: Path) -> None:
 @pytest.mark.parametrize(
     ("add", "expected"),
     [
-        param(circle, {kinds.AGAIN_FOLDER: 1}, id="circle"),
-        param(to_itself, {kinds.NOWHERE: 2}, id="to-itself"),
-        param(to_parents, {kinds.AGAIN_FOLDER: 3}, id="to-parents"),
-        param(dangling, {kinds.NOWHERE: 2}, id="dangling"),
-        param(to_another_class, {kinds.AGAIN_FOLDER: 1, kinds.AGAIN: 1}, id="to-another-class"),
-        param(to_itself_in_the_class, {kinds.AGAIN_FOLDER: 1, kinds.AGAIN: 2}, id="within-the-class"),
-        param(hidden, {kinds.HIDDEN: 3, kinds.HIDDEN_IMAGES: 1}, id="hidden"),
-        param(thumbnails, {kinds.SYSTEM: 4}, id="thumbnails"),
-        param(others, {kinds.OTHER: 4}, id="others"),
-        param(special, {kinds.SPECIAL: 3}, id="pipes-sockets-devices"),
+        param(circle, {LeftOutKind.AGAIN_FOLDER: 1}, id="circle"),
+        param(to_itself, {LeftOutKind.NOWHERE: 2}, id="to-itself"),
+        param(to_parents, {LeftOutKind.AGAIN_FOLDER: 3}, id="to-parents"),
+        param(dangling, {LeftOutKind.NOWHERE: 2}, id="dangling"),
+        param(to_another_class, {LeftOutKind.AGAIN_FOLDER: 1, LeftOutKind.AGAIN: 1}, id="to-another-class"),
+        param(to_itself_in_the_class, {LeftOutKind.AGAIN_FOLDER: 1, LeftOutKind.AGAIN: 2}, id="within-the-class"),
+        param(hidden, {LeftOutKind.HIDDEN: 3, LeftOutKind.HIDDEN_IMAGES: 1}, id="hidden"),
+        param(thumbnails, {LeftOutKind.SYSTEM: 4}, id="thumbnails"),
+        param(others, {LeftOutKind.OTHER: 4}, id="others"),
+        param(special, {LeftOutKind.SPECIAL: 3}, id="pipes-sockets-devices"),
     ],
 )
 def test_nothing_is_read_twice_or_that_is_no_image(
@@ -132,7 +130,7 @@ def test_classes_may_be_links_and_a_real_folder_comes_first(root: Path) -> None:
     (root / "c").symlink_to(root.parent / "store")
     found, left_out = walked(root, "0", "a", "b", "c")
     assert names(found, root) == [[], ["a/1.png", "a/deep/2.png"], ["b/3.png"], ["c/4.png"]]
-    assert dict(left_out.counts) == {kinds.AGAIN_FOLDER: 1}
+    assert dict(left_out.counts) == {LeftOutKind.AGAIN_FOLDER: 1}
 
 
 @pytest.mark.parametrize("link", [os.link, os.symlink])
@@ -142,7 +140,7 @@ def test_an_image_that_two_folders_claim_alike_is_told(root: Path, link: Callabl
     found, left_out = walked(root)
     [(first, second)] = found.shared
     assert (first, second) == ((0, str(root / "a/4.png")), (1, str(root / "b/x.png")))
-    assert dict(left_out.counts) == {kinds.AGAIN: 1}
+    assert dict(left_out.counts) == {LeftOutKind.AGAIN: 1}
 
 
 def test_a_folder_within_another_that_is_asked_for_counts_once(root: Path) -> None:
@@ -155,7 +153,7 @@ def test_folders_without_permission_are_counted_and_the_others_read(root: Path, 
     with nobody():
         found, left_out = walked(root)
     assert names(found, root) == [["a/1.png"], ["b/3.png"]]
-    assert dict(left_out.counts) == {kinds.CLOSED: 1}
+    assert dict(left_out.counts) == {LeftOutKind.CLOSED: 1}
 
 
 def test_names_need_not_be_utf8(root: Path) -> None:
@@ -165,7 +163,7 @@ def test_names_need_not_be_utf8(root: Path) -> None:
     (root / odd / f".{odd}.png").touch()
     found, left_out = walked(root, odd)
     assert len(found.images[0]) == 1
-    assert left_out.told(str(root)) == r"1 hidden images (caf\xe9/.caf\xe9.png)"
+    assert left_out.summary(str(root)) == r"1 hidden images (caf\xe9/.caf\xe9.png)"
 
 
 def test_what_is_left_out_is_told_in_one_line_with_examples(root: Path) -> None:
@@ -173,9 +171,9 @@ def test_what_is_left_out_is_told_in_one_line_with_examples(root: Path) -> None:
     for k in range(5):
         (root / f"b/{k}.txt").touch()
     _, left_out = walked(root)
-    told = left_out.told(str(root))
+    told = left_out.summary(str(root))
     assert "5 files without the suffix of an image (b/" in told
     assert told.count(".txt") == 3
     assert "1 hidden images (a/._1.png)" in told
     assert "\n" not in told
-    assert LeftOut().told("") == ""
+    assert LeftOut().summary("") == ""

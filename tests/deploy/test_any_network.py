@@ -16,8 +16,7 @@ from ghostlab.benchmarks.contestants import export as exported_for_timing
 from ghostlab.benchmarks.contestants import file_deployable
 from ghostlab.benchmarks.deployables import find_folded
 from ghostlab.deploy.export.formats import FORMATS
-from ghostlab.deploy.fused import folded, write_fused
-from ghostlab.deploy.network import Network, open_network
+from ghostlab.deploy.network import Network, fold, open_network, write_fused
 from ghostlab.models import count, create_model
 from ghostlab.publish.target import open_saved, save_for_timm, timm_network
 from tests.conftest import Command
@@ -64,7 +63,7 @@ def test_a_run_is_opened_fused_and_published(
     network = open_network(run)
     assert network.folded == folds
     torch.testing.assert_close(network.model(images), expected, **close)
-    _, report = folded(model, images)
+    _, report = fold(model, images)
     counts = count(model, size), count(network.model, size)
     config = {"model": {"name": name, **options}, "data": {"num_classes": 4}}
     how = network.description.preprocessing

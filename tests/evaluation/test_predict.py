@@ -21,11 +21,10 @@ from torch import Tensor, nn
 
 import ghostlab
 from ghostlab.data import DataConfig
-from ghostlab.data.left_out import AGAIN, HIDDEN_IMAGES, LeftOut
 from ghostlab.data.transforms import eval_transform
+from ghostlab.data.walk import LeftOut, LeftOutKind
 from ghostlab.deploy.export.onnx import Onnx
-from ghostlab.deploy.fused import write_fused
-from ghostlab.deploy.network import Description, open_network
+from ghostlab.deploy.network import Description, open_network, write_fused
 from ghostlab.errors import GhostlabError, RunError, UsageError
 from ghostlab.evaluation.predict import Predictor, find_images, open_classifier
 from ghostlab.models import count
@@ -171,7 +170,7 @@ def test_folders_are_searched_at_any_depth(tmp_path: Path) -> None:
     found, empty = find_images([f"{root}/b/notes.txt", root, f"{root}/a.webp"], left_out)
     assert found == [f"{root}/{name}" for name in ("b/notes.txt", "a.webp", "b/1.png", "b/2.JPG", "b/c/3.jpeg")]
     assert not empty
-    assert dict(left_out.counts) == {HIDDEN_IMAGES: 1, AGAIN: 1}
+    assert dict(left_out.counts) == {LeftOutKind.HIDDEN_IMAGES: 1, LeftOutKind.AGAIN: 1}
 
 
 def test_what_is_not_there_and_folders_without_images_do_not_cost_the_others_their_answer(tmp_path: Path) -> None:

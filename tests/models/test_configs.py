@@ -12,7 +12,7 @@ from torch import nn
 
 import ghostlab
 from ghostlab.data import DataConfig
-from ghostlab.models.options import given
+from ghostlab.models.options import model_arguments
 from ghostlab.runs import compose
 from ghostlab.runs.settings import parse_node
 
@@ -79,7 +79,7 @@ def sizes(*overrides: str) -> tuple[int, int]:
 
 def build(file: str, **changes: Any) -> nn.Module:
     with torch.device("meta"):
-        return ghostlab.create_model(**given(node(file, **changes)))
+        return ghostlab.create_model(**model_arguments(node(file, **changes)))
 
 
 def test_every_file_is_tested() -> None:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 import ghostlab
 from ghostlab.errors import UsageError
 from ghostlab.models import ghostnet
-from ghostlab.models.ghostnet import AttentiveGhostModule, BlockRow, DFCAttention, GhostModule, GhostNet, set_drop_path
+from ghostlab.models.ghost_blocks import AttentiveGhostModule, BlockRow, DFCAttention, GhostModule
+from ghostlab.models.ghostnet import GhostNet, set_drop_path
 
 Randomise = Callable[[nn.Module], nn.Module]
 VERSIONS = [pytest.param(f"ghostnetv{v}", id=f"v{v}") for v in (1, 2, 3)]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import ghostlab
-from ghostlab.models.ghostnet import AttentiveGhostModule, GhostBottleneck
+from ghostlab.models.ghost_blocks import AttentiveGhostModule, GhostBottleneck
 
 
 def build(name: str, **options: Any) -> nn.Module:

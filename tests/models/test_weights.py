@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import ghostlab
 from ghostlab.errors import RunError, UsageError
-from ghostlab.models.official import from_official
+from ghostlab.models.weights import from_official
 
 Randomise = Callable[[nn.Module], nn.Module]
 IMAGES = torch.randn(2, 3, 33, 40, generator=torch.Generator().manual_seed(0))

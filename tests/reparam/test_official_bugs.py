@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import ghostlab
 from ghostlab.errors import RunError
 from ghostlab.models import ghostnet
-from ghostlab.models.ghostnet import BlockRow
+from ghostlab.models.ghost_blocks import BlockRow
 from ghostlab.reparam import MultiBranchConv
 from tests.reparam.families import BRANCHED
 from tests.reparam.nets import norms, scatter

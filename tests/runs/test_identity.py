@@ -11,7 +11,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytest import param
 
-from ghostlab.data.manifest import forget
+from ghostlab.data.manifest import clear_manifest_cache
 from ghostlab.runs import compose, config_hash, run_folder
 from ghostlab.runs.identity import config_difference, identity, identity_values, to_plain_dict
 
@@ -35,7 +35,7 @@ def images(root: Path, names: dict[str, str]) -> Path:
     for name, text in names.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    forget()
+    clear_manifest_cache()
     return root
 
 
@@ -190,7 +190,7 @@ def test_a_folder_is_known_by_its_images(tmp_path: Path, monkeypatch: pytest.Mon
     shutil.copytree("data", "moved")
     assert of_folder("moved") == digits
     Path("moved/train/a/0.png").rename("moved/train/a/00.png")  # the same images in the same order
-    forget()
+    clear_manifest_cache()
     assert of_folder("moved") == digits
 
 
@@ -221,7 +221,7 @@ def test_a_folder_is_looked_at_once_until_it_is_asked_for_anew(tmp_path: Path) -
     before = of_folder(root)
     (root / "train/a/3.png").write_text("more")
     assert of_folder(root) == before
-    forget()
+    clear_manifest_cache()
     assert of_folder(root) != before
 
 
@@ -234,7 +234,7 @@ def test_the_configuration_of_a_run_tells_its_identity_without_the_images(tmp_pa
     cfg = changed({"data.root": str(root)}, "data=imagefolder")
     kept = {**to_plain_dict(cfg), "images": identity(cfg)["images"]}
     shutil.rmtree(root)
-    forget()
+    clear_manifest_cache()
     assert config_hash(kept) == config_hash({**kept, "data": {**kept["data"], "root": "elsewhere"}})
     assert config_difference(kept, {**kept, "images": "0" * 16}) == f"images={kept['images']} here, {'0' * 16} there"
     assert identity_values(kept)["data.root"] == str(root)

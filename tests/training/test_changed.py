@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from ghostlab.data.manifest import Half, Manifest
+from ghostlab.data.manifest import Manifest, SplitHashes
 from ghostlab.runs import compose
 from ghostlab.training.run import run
 from tests.conftest import Command
@@ -110,7 +110,7 @@ def test_a_set_that_was_replaced_in_place_is_not_gone_on_with(call: Command) -> 
     result.unlink()
     kept = Manifest.read(result.parent)
     assert kept is not None
-    replace(kept, train=Half(kept.train.hashes + np.uint64(1), kept.train.targets)).write(result.parent)
+    replace(kept, train=SplitHashes(kept.train.hashes + np.uint64(1), kept.train.targets)).write(result.parent)
     refused = call("train.py", *job)
     count = len(kept.train)
     told = f"{count} of {count} training images new, {count} of {count} training images gone"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ghostlab.data.manifest import Manifest, forget
+from ghostlab.data.manifest import Manifest, clear_manifest_cache
 from ghostlab.errors import UsageError
 from ghostlab.runs import compose
 from ghostlab.runs.command import common_overrides
@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     pictures(tmp_path / "pictures", 8)
     yield tmp_path
     sys.modules.pop("sets", None)
-    forget()
+    clear_manifest_cache()
 
 
 def test_a_run_goes_from_training_to_predictions(call: Command, folder: Path) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model
-from ghostlab.models.options import given
+from ghostlab.models.options import model_arguments
 from ghostlab.reparam.trace import default_input
 from ghostlab.runs import compose
 from ghostlab.runs.run import open_run
@@ -33,7 +33,7 @@ def task_of(settings: Settings) -> Task:
 
 def build(settings: Settings) -> nn.Module:
     with torch.device("meta"):
-        return create_model(num_classes=10, **given(settings.model))
+        return create_model(num_classes=10, **model_arguments(settings.model))
 
 
 @cache

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ghostlab.errors import UsageError
 from ghostlab.models import create_model
-from ghostlab.models.options import given
+from ghostlab.models.options import model_arguments
 from ghostlab.reparam import reparameterize
 from ghostlab.runs import compose
 from ghostlab.runs.settings import parse
@@ -29,7 +29,7 @@ FAMILIES = {
 
 def built(name: str, option: str) -> nn.Module:
     torch.manual_seed(0)
-    options = given(parse(compose([f"model={name}", f"model.{option}"])).model)
+    options = model_arguments(parse(compose([f"model={name}", f"model.{option}"])).model)
     return create_model(num_classes=10, **options)
 
 

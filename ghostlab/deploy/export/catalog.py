@@ -8,15 +8,18 @@ from typing import NamedTuple
 
 from ghostlab.errors import UsageError, unknown
 
-__all__ = ["CATALOG", "ExportJob", "FormatEntry", "planned", "shortage"]
+__all__ = ["CATALOG", "ExportJob", "FormatEntry", "missing_packages", "plan_exports"]
 
 
 class FormatEntry(NamedTuple):
-    """One format; see the fields of ``Format`` with these names."""
+    """What one format needs and can do."""
 
     extra: str
+    """The optional dependencies of this package: ``pip install 'ghostlab[<extra>]'``."""
     packages: tuple[str, ...]
+    """Names of what is imported, of which the last is the runtime."""
     dynamic_size: bool = False
+    """Whether a file can be written that takes images of any size."""
     int8: bool = False
 
 
@@ -41,7 +44,7 @@ class ExportJob(NamedTuple):
         return f"{self.format} int8" if self.int8 else self.format
 
 
-def shortage(name: str, entry: FormatEntry) -> str:
+def missing_packages(name: str, entry: FormatEntry) -> str:
     """What is not installed and how to install it, in one line; empty when all is there."""
     missing = [package for package in entry.packages if importlib.util.find_spec(package) is None]
     if not missing:
@@ -50,7 +53,7 @@ def shortage(name: str, entry: FormatEntry) -> str:
     return f"--to {name}: {', '.join(missing)} {verb} not installed; pip install 'ghostlab[{entry.extra}]'"
 
 
-def planned(to: str, dynamic: bool, int8: bool) -> tuple[list[ExportJob], dict[ExportJob, str]]:
+def plan_exports(to: str, dynamic: bool, int8: bool) -> tuple[list[ExportJob], dict[ExportJob, str]]:
     """The files of the formats ``to`` (joined by commas), in order: those that can be written, and why others cannot.
 
     Raises ``UsageError`` for a name that does not exist, and when nothing of what was asked for can be done.
@@ -63,7 +66,7 @@ def planned(to: str, dynamic: bool, int8: bool) -> tuple[list[ExportJob], dict[E
     unable = _unfit("--int8", names, lambda entry: entry.int8) if int8 else {}
     jobs = [ExportJob(name, precision) for name in names for precision in ((False, True) if int8 else (False,))]
     reasons = {
-        job: shortage(job.format, CATALOG[job.format])
+        job: missing_packages(job.format, CATALOG[job.format])
         or unfit.get(job.format, "")
         or (unable.get(job.format, "") if job.int8 else "")
         for job in jobs

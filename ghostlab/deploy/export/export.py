@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ghostlab.deploy.export.check import TOLERANCE, Reference, RuntimeComparison
+from ghostlab.deploy.export.foreign_code import inference_errors
 from ghostlab.deploy.export.format import Format, Runner
-from ghostlab.deploy.export.place import Written, aside
-from ghostlab.deploy.export.silence import running
-from ghostlab.deploy.int8.calibration import calibration_images
-from ghostlab.deploy.int8.quantize import Int8Result, quantized
+from ghostlab.deploy.export.staging import ExportedFile, staged
+from ghostlab.deploy.int8.quantize import Int8Result, calibration_images, quantize_to_file
 from ghostlab.deploy.network import Network
 from ghostlab.errors import RunError, UsageError
 from ghostlab.files import writing
@@ -39,27 +38,27 @@ class Int8:
             raise UsageError(f"--max-drop {self.max_drop:g}: percentage points, from 0 to 100")
 
 
-def export(form: Format, network: Network, reference: Reference, out: Path, dynamic_size: bool = False) -> Written:
+def export(form: Format, network: Network, reference: Reference, out: Path, dynamic_size: bool = False) -> ExportedFile:
     """Write ``network`` as a file of one format in ``out``, run it, and note what was found in ``export.json`` there.
 
     Raises ``RunError``, with nothing written, when its answers are not those of PyTorch.
     """
-    with aside(form, out) as place:
+    with staged(form, out) as place:
         with writing(out):
             form.convert(network, place.path, dynamic_size)
         if not form.runs_here:
-            return place.take(remark=form.check_structure(place.path, network))
-        with running(form.name):
+            return place.commit(remark=form.check_structure(place.path, network))
+        with inference_errors(form.name):
             found = reference.compare(form.open(place.path), form.name)
         if not found.agrees:
             raise RunError(
                 f"{form.name}: its answers differ from PyTorch's by {found.difference:.1e} of the largest"
                 f" (allowed: {TOLERANCE:.0e}); nothing written"
             )
-        return place.take(found)
+        return place.commit(found)
 
 
-def export_int8(form: Format, network: Network, reference: Reference, out: Path, how: Int8) -> Written:
+def export_int8(form: Format, network: Network, reference: Reference, out: Path, how: Int8) -> ExportedFile:
     """As ``export``, in int8, where the answers do differ: what counts is the loss of top-1, so data is needed."""
     data, top1 = reference.data, reference.top1
     if data is None or top1 is None:
@@ -69,14 +68,14 @@ def export_int8(form: Format, network: Network, reference: Reference, out: Path,
     compared: list[RuntimeComparison] = []
 
     def score(runner: Runner) -> float:
-        with running(f"{form.name} int8"):
+        with inference_errors(f"{form.name} int8"):
             compared.append(reference.compare(runner, f"{form.name} int8"))
         return compared[-1].top1 or 0.0
 
-    with aside(form, out, "int8") as place:
-        result = quantized(form, network, place.path, images, score, top1, how.keep_float, how.max_drop)
+    with staged(form, out, "int8") as place:
+        result = quantize_to_file(form, network, place.path, images, score, top1, how.keep_float, how.max_drop)
         found = compared[[trial.kept for trial in result.trials].index(result.kept)]
-        return place.take(found, int8={"same_class": found.same_class, **_plain(result, sum(map(len, images)))})
+        return place.commit(found, int8={"same_class": found.same_class, **_plain(result, sum(map(len, images)))})
 
 
 def _plain(result: Int8Result, images: int) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ghostlab.deploy.export.catalog import FormatEntry, shortage
-from ghostlab.deploy.export.silence import silent
+from ghostlab.deploy.export.catalog import CATALOG, FormatEntry, missing_packages
+from ghostlab.deploy.export.foreign_code import silenced
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import UsageError
 
@@ -44,27 +44,26 @@ class Format(ABC):
     files: ClassVar[tuple[str, ...]]
     """Suffixes of what it writes, the one that is opened first: (".xml", ".bin")."""
     extra: ClassVar[str]
-    """The optional dependencies of this package that it needs: ``pip install 'ghostlab[<extra>]'``."""
     packages: ClassVar[tuple[str, ...]]
-    """Names of what it imports, of which the last is the runtime."""
+    """``extra`` and ``packages`` are those of ``CATALOG``, where it has the format."""
     dynamic_batch: ClassVar[bool] = True
-    dynamic_size: ClassVar[bool] = False
-    """Whether a file can be written that takes images of any size."""
-    int8: ClassVar[bool] = False
     block: ClassVar[int] = 1
     """Channels that the runtime computes together: a lean GhostNet's are padded to a multiple of it."""
-
     modules: ClassVar[tuple[str, ...]] = ()
     """What opening a file imports, if not the last of ``packages``."""
 
+    def __init_subclass__(cls) -> None:
+        if known := CATALOG.get(cls.name):
+            cls.extra, cls.packages = known.extra, known.packages
+
     def require(self) -> None:
         """Raise ``UsageError`` saying what to install where something is missing."""
-        if missing := shortage(self.name, FormatEntry(self.extra, self.packages)):
+        if missing := missing_packages(self.name, FormatEntry(self.extra, self.packages)):
             raise UsageError(missing)
 
     def import_runtime(self) -> None:
         """Import what opening a file would, which takes seconds that are not the file's."""
-        with silent():
+        with silenced():
             for name in self.modules or self.packages[-1:]:
                 importlib.import_module(name)
 
@@ -100,12 +99,6 @@ class Format(ABC):
         Weights have one scale an output channel, activations one a tensor.
         """
         raise UsageError(f"--int8: not for {self.name}")
-
-    def quantize(
-        self, network: Network, path: Path, calibration: Sequence[Tensor], keep_float: Collection[str] = ()
-    ) -> None:
-        """As ``convert``, in int8; ``keep_float`` as for a ``Quantizer``."""
-        self.quantizer(network, calibration)(path, keep_float)
 
 
 def one_by_one(call: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

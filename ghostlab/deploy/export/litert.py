@@ -7,11 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ghostlab.deploy.export.catalog import CATALOG
-from ghostlab.deploy.export.doubling import doubling
+from ghostlab.deploy.export.attention import DoublingAttention, with_attention
+from ghostlab.deploy.export.checksums import append_description, split_description
+from ghostlab.deploy.export.foreign_code import conversion_errors, reading_errors
 from ghostlab.deploy.export.format import Format, Runner, one_by_one
-from ghostlab.deploy.export.parts import append, appended
-from ghostlab.deploy.export.silence import converting, reading
 from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import Description, Network
 
@@ -24,23 +23,22 @@ class LiteRT(Format):
     name = "litert"
     files = (".tflite",)
     modules = ("ai_edge_litert.interpreter",)
-    extra, packages, dynamic_size, int8 = CATALOG[name]
     dynamic_batch = False
 
     def convert(self, network: Network, path: Path, dynamic_size: bool = False) -> None:
-        with converting(self.name):
+        with conversion_errors(self.name):
             import litert_torch
 
-            model = doubling(lean(network.model, self.block))
+            model = with_attention(lean(network.model, self.block), DoublingAttention)
             litert_torch.convert(model, (network.example[:1],)).export(str(path))
-        append(path, network.description)
+        append_description(path, network.description)
 
     def describe(self, path: Path) -> Description:
-        return appended(path)[1]
+        return split_description(path)[1]
 
     def open(self, path: Path, threads: int | None = None) -> Runner:
-        content, _ = appended(path)
-        with reading(path, "LiteRT"):
+        content, _ = split_description(path)
+        with reading_errors(path, "LiteRT"):
             from ai_edge_litert.interpreter import Interpreter
 
             interpreter = Interpreter(model_content=content, num_threads=threads)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["named", "simplify"]
+__all__ = ["name_axes", "simplify"]
 
 AXES = {0: "batch", 2: "height", 3: "width"}
 """Names of those sides of the images that may be of any size."""
@@ -41,7 +41,7 @@ def simplify(model: Any) -> Any:
     return model
 
 
-def named(model: Any) -> Any:
+def name_axes(model: Any) -> Any:
     """The ``ModelProto``, whose one input are images, with ``AXES`` in place of the exporter's symbols, such as s77."""
     graph, images = model.graph, model.graph.input[0].type.tensor_type.shape.dim
     names = {images[axis].dim_param: name for axis, name in AXES.items() if images[axis].dim_param}

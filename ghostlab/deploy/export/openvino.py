@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 
-from ghostlab.deploy.export.catalog import CATALOG
+from ghostlab.deploy.export.checksums import check_sha256, sha256
+from ghostlab.deploy.export.foreign_code import conversion_errors, reading_errors
 from ghostlab.deploy.export.format import Format, Runner
-from ghostlab.deploy.export.parts import check_part, digest
-from ghostlab.deploy.export.program import program
-from ghostlab.deploy.export.silence import converting, reading
+from ghostlab.deploy.export.program import exported_program
 from ghostlab.deploy.lean import lean
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import RunError
@@ -27,11 +26,10 @@ class OpenVino(Format):
 
     name = "openvino"
     files = (".xml", ".bin")
-    extra, packages, dynamic_size, int8 = CATALOG[name]
 
     def convert(self, network: Network, path: Path, dynamic_size: bool = False) -> None:
-        graph = program(network, lean(network.model, self.block), True, dynamic_size)
-        with converting(self.name):
+        graph = exported_program(network, lean(network.model, self.block), dynamic_size)
+        with conversion_errors(self.name):
             import openvino
 
             model = openvino.convert_model(graph)
@@ -39,7 +37,7 @@ class OpenVino(Format):
             model.outputs[0].set_names({"logits"})
             model.set_rt_info(network.description.text(), KEY)
             openvino.save_model(model, path, compress_to_fp16=False)
-            model.set_rt_info(digest(path.with_suffix(".bin").read_bytes()), SUM)
+            model.set_rt_info(sha256(path.with_suffix(".bin").read_bytes()), SUM)
             openvino.save_model(model, path, compress_to_fp16=False)
 
     def describe(self, path: Path) -> Description:
@@ -50,7 +48,7 @@ class OpenVino(Format):
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
-        with reading(path, "OpenVINO"):
+        with reading_errors(path, "OpenVINO"):
             import openvino
 
             compiled = openvino.compile_model(model, "CPU", options)
@@ -58,12 +56,12 @@ class OpenVino(Format):
 
 
 def _read(path: Path) -> tuple[Any, Description]:
-    with reading(path, "OpenVINO"):
+    with reading_errors(path, "OpenVINO"):
         import openvino
 
         model = openvino.Core().read_model(path)
         if not all(model.has_rt_info(key) for key in (KEY, SUM)):
             raise RunError(f"{path}: no description of a network of this package in it")
         text, expected = (model.get_rt_info(key).astype(str) for key in (KEY, SUM))
-    check_part(path.with_suffix(".bin"), expected, path)
+    check_sha256(path.with_suffix(".bin"), expected, path)
     return model, Description.parse(text, path)

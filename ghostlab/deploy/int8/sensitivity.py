@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LayerLoss", "sensitivity", "weighted"]
+__all__ = ["LayerLoss", "sensitivity", "weighted_layers"]
 
 Hook = Callable[[nn.Module, tuple[Tensor, ...]], Any]
 
@@ -33,7 +33,7 @@ def sensitivity(model: nn.Module, images: Tensor) -> list[LayerLoss]:
     softmax does not see it; unlike a divergence of probabilities it does not vanish where a network is sure, so that a
     few dozen images without labels rank the layers.
     """
-    layers, images = weighted(model), images.contiguous(memory_format=torch.channels_last)
+    layers, images = weighted_layers(model), images.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         ranges: dict[str, tuple[Tensor, Tensor]] = {}
         with _seen(layers, ranges):
@@ -45,7 +45,7 @@ def sensitivity(model: nn.Module, images: Tensor) -> list[LayerLoss]:
     return sorted(losses, key=lambda loss: loss.sqnr)
 
 
-def weighted(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
+def weighted_layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
     """The convolutions and linear layers of a model by name: what is quantized with weights."""
     return {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 from pytest import param
 
-from ghostlab.deploy.export.catalog import CATALOG, planned
+from ghostlab.deploy.export.catalog import CATALOG, plan_exports
 from ghostlab.deploy.export.formats import FORMATS
 from ghostlab.errors import UsageError
 from tests.conftest import ROOT
@@ -48,7 +48,7 @@ def only_litert_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_can_be_done_is_planned(to: str, dynamic: bool, int8: bool, jobs: str, reasons: dict[str, str]) -> None:
-    found, why = planned(to, dynamic, int8)
+    found, why = plan_exports(to, dynamic, int8)
     assert ", ".join(map(str, found)) == jobs
     assert {str(job): reason for job, reason in why.items()} == reasons
 
@@ -66,7 +66,7 @@ def test_what_can_be_done_is_planned(to: str, dynamic: bool, int8: bool, jobs: s
 )
 def test_where_nothing_can_be_done_it_is_bad_usage(to: str, dynamic: bool, int8: bool, line: str) -> None:
     with pytest.raises(UsageError) as caught:
-        planned(to, dynamic, int8)
+        plan_exports(to, dynamic, int8)
     assert str(caught.value).startswith(line)
 
 
@@ -74,7 +74,7 @@ def test_the_formats_are_those_of_the_catalog() -> None:
     assert list(FORMATS) == list(CATALOG)
     for name, entry in CATALOG.items():
         form = FORMATS[name]
-        assert (form.extra, form.packages, form.dynamic_size, form.int8) == entry
+        assert (form.extra, form.packages) == (entry.extra, entry.packages)
 
 
 def test_a_mistake_is_told_before_torch_is_imported() -> None:

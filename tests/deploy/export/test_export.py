@@ -16,7 +16,7 @@ from torch import nn
 from ghostlab.deploy.export.check import Reference
 from ghostlab.deploy.export.export import Int8, export, export_int8
 from ghostlab.deploy.export.format import Format, Runner
-from ghostlab.deploy.export.place import aside
+from ghostlab.deploy.export.staging import staged
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import RunError, UsageError
 
@@ -132,11 +132,11 @@ def test_exports_at_once_note_all_their_files(tmp_path: Path) -> None:
 
     def written(number: int) -> None:
         for again in range(4):
-            with aside(Pretended(), tmp_path, f"int{number}.{again}") as place:
+            with staged(Pretended(), tmp_path, f"int{number}.{again}") as place:
                 for suffix in Pretended.files:
                     place.path.with_suffix(suffix).write_text("x")
                 ready.wait(10)
-                place.take()
+                place.commit()
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(written, range(8)))

@@ -13,16 +13,15 @@ import pytest
 import torch
 from filelock import FileLock
 
-from ghostlab.deploy.export.doubling import DoublingAttention
+from ghostlab.deploy.export.attention import DoublingAttention, SizedAttention
+from ghostlab.deploy.export.checksums import split_description
 from ghostlab.deploy.export.format import Format
 from ghostlab.deploy.export.formats import FORMATS, format_of
-from ghostlab.deploy.export.ncnn import SizedAttention
-from ghostlab.deploy.export.parts import appended
 from ghostlab.deploy.lean import LeanAttention, lean
 from ghostlab.deploy.network import Network
 from ghostlab.errors import RunError, UsageError
 from ghostlab.models import ghostnet
-from ghostlab.models.ghostnet import BlockRow
+from ghostlab.models.ghost_blocks import BlockRow
 from tests.deploy.networks import network
 
 SIZE = 17
@@ -167,11 +166,11 @@ def _strip_openvino(path: Path) -> None:
 
 
 def _strip_appended(path: Path) -> None:
-    path.write_bytes(appended(path)[0])
+    path.write_bytes(split_description(path)[0])
 
 
 def _strip_coreml(path: Path) -> None:
-    from ghostlab.deploy.export.coreml_spec import read_spec, write_spec
+    from ghostlab.deploy.export.coreml import read_spec, write_spec
 
     spec = read_spec(path)
     spec.description.metadata.userDefined.clear()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from ghostlab.deploy.export.onnx import session, to_onnx
+from ghostlab.deploy.export.onnx import open_session, to_onnx
 from ghostlab.deploy.export.onnx_graph import simplify
 from ghostlab.deploy.network import Network
 from tests.deploy.networks import network
@@ -43,7 +43,7 @@ def test_shape_arithmetic_is_gone_and_means_have_their_operator(exported: Any) -
 
 def test_the_outputs_stay_for_any_batch(ghost: Network, exported: Any, tmp_path: Path) -> None:
     onnx.save(simplify(copy.deepcopy(exported)), tmp_path / "model.onnx")
-    runtime = session(tmp_path / "model.onnx", 1)
+    runtime = open_session(tmp_path / "model.onnx", 1)
     for batch in (1, 3):
         images = torch.randn(batch, 3, 97, 97)
         expected = ghost.model(images)

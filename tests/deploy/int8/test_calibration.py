@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ghostlab.data import DataConfig, DataModule
-from ghostlab.deploy.int8.calibration import BATCH, calibration_images, spread
+from ghostlab.deploy.int8.quantize import BATCH, balanced_indices, calibration_images
 from ghostlab.errors import UsageError
 
 
@@ -31,18 +31,18 @@ def test_they_come_in_batches(digits: DataModule) -> None:
 def test_they_are_training_images_seen_as_validation_images_are(digits: DataModule) -> None:
     from ghostlab.data.transforms import eval_transform
 
-    index = spread(digits.train_source.targets, 1)[0]
+    index = balanced_indices(digits.train_source.targets, 1)[0]
     seen = calibration_images(digits, 1)[0][0]
     assert torch.equal(seen, eval_transform(digits.cfg)(digits.train_source.load(index)))
 
 
 def test_all_are_taken_where_there_are_fewer(digits: DataModule) -> None:
-    assert len(spread(digits.train_source.targets, 10**6)) == digits.train_size
+    assert len(balanced_indices(digits.train_source.targets, 10**6)) == digits.train_size
 
 
 def test_every_class_has_as_many_as_it_can() -> None:
     targets = np.array([0] * 50 + [1] * 50 + [2] * 3)
-    chosen = spread(targets, 23)
+    chosen = balanced_indices(targets, 23)
     assert np.bincount(targets[chosen]).tolist() == [10, 10, 3]
     assert len(set(chosen)) == 23
 

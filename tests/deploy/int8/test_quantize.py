@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ghostlab.deploy.export.format import Format, Quantizer, Runner
-from ghostlab.deploy.int8.quantize import Int8Result, matching, quantized
+from ghostlab.deploy.int8.quantize import Int8Result, matching_layers, quantize_to_file
 from ghostlab.deploy.network import Description, Network
 from ghostlab.errors import RunError, UsageError
 from tests.deploy.int8.networks import LAYERS, described
@@ -56,7 +56,7 @@ def run(path: Path, keep_float: Sequence[str] | str, max_drop: float = 0.5) -> I
         return 90.0 - (COUNT - float(runner(torch.zeros(1, 3, 8, 8))))
 
     images = [torch.randn(8, 3, 8, 8)]
-    return quantized(Fake(), described(tiny()), path, images, score, 90.0, keep_float, max_drop)  # type: ignore[arg-type]
+    return quantize_to_file(Fake(), described(tiny()), path, images, score, 90.0, keep_float, max_drop)  # type: ignore[arg-type]
 
 
 def test_what_was_lost_is_told_with_every_trial_and_every_layer(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_layers_are_kept_by_pattern(tmp_path: Path) -> None:
 
 def test_a_pattern_that_no_layer_has_names_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"--keep-float=conv_sten: no .* did you mean 'conv_stem'\?"):
-        matching(["conv_sten"], ["conv_stem", "classifier"])
+        matching_layers(["conv_sten"], ["conv_stem", "classifier"])
 
 
 def test_a_format_without_int8_is_refused(tmp_path: Path) -> None:
@@ -100,4 +100,4 @@ def test_a_format_without_int8_is_refused(tmp_path: Path) -> None:
         quantizer = Format.quantizer
 
     with pytest.raises(UsageError, match="--int8: not for floats"):
-        quantized(Floats(), described(tiny()), tmp_path / "x.fake", [], lambda _: 0.0, 0.0, [], 0.0)
+        quantize_to_file(Floats(), described(tiny()), tmp_path / "x.fake", [], lambda _: 0.0, 0.0, [], 0.0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ghostlab.deploy.int8.sensitivity import sensitivity, weighted
+from ghostlab.deploy.int8.sensitivity import sensitivity, weighted_layers
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def net() -> nn.Sequential:
 
 def test_every_convolution_and_linear_layer_is_ranked_the_worst_first(images: torch.Tensor) -> None:
     losses = sensitivity(net(), images)
-    assert {loss.name for loss in losses} == {"0", "2", "4"} == set(weighted(net()))
+    assert {loss.name for loss in losses} == {"0", "2", "4"} == set(weighted_layers(net()))
     assert [loss.sqnr for loss in losses] == sorted(loss.sqnr for loss in losses)
     assert 20 < losses[0].sqnr < 60
 

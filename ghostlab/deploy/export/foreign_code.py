@@ -6,44 +6,50 @@ import io
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from ghostlab.deploy.export.program import quiet
 from ghostlab.errors import GhostlabError, RunError
 
-__all__ = ["converting", "reading", "running", "silent"]
+__all__ = ["conversion_errors", "inference_errors", "reading_errors", "silenced"]
 
 
 @contextmanager
-def silent() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Without warnings, logs or output, that of C++ included."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with quiet(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), _nowhere(1), _nowhere(2):
+        with (
+            warnings.catch_warnings(action="ignore"),
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+            _nowhere(1),
+            _nowhere(2),
+        ):
             yield
     finally:
         logging.disable(disabled)
 
 
 @contextmanager
-def converting(name: str) -> Iterator[None]:
-    """``silent``, and whatever a converter raises is a ``RunError``, but for what the system refuses."""
-    with _one_line(f"{name}: it cannot be converted", (OSError,)), silent():
+def conversion_errors(name: str) -> Iterator[None]:
+    """``silenced``, and whatever a converter raises is a ``RunError``, but for what the system refuses."""
+    with _one_line(f"{name}: it cannot be converted", (OSError,)), silenced():
         yield
 
 
 @contextmanager
-def reading(path: Path, runtime: str) -> Iterator[None]:
-    """``silent``, and whatever a runtime raises about ``path`` is a ``RunError``."""
-    with _one_line(f"{path}: {runtime} cannot read it"), silent():
+def reading_errors(path: Path, runtime: str) -> Iterator[None]:
+    """``silenced``, and whatever a runtime raises about ``path`` is a ``RunError``."""
+    with _one_line(f"{path}: {runtime} cannot read it"), silenced():
         yield
 
 
 @contextmanager
-def running(name: str) -> Iterator[None]:
+def inference_errors(name: str) -> Iterator[None]:
     """Whatever a runtime raises over a file that it could open is a ``RunError``."""
     with _one_line(f"{name}: its file cannot be run", (OSError,)):
         yield

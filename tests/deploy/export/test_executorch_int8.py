@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ghostlab.deploy.export.executorch import ExecuTorch
-from ghostlab.deploy.export.program import program
-from ghostlab.deploy.int8.pt2e import in_float, pt2e_int8
+from ghostlab.deploy.export.executorch import ExecuTorch, float_nodes, pt2e_int8
+from ghostlab.deploy.export.program import exported_program
 from ghostlab.errors import RunError
 from tests.deploy.int8.networks import LAYERS, described, digits, top1, trained
 
@@ -42,10 +41,10 @@ def test_every_layer_but_those_kept_has_a_scale_for_each_channel(
 
 
 def test_what_lies_between_layers_in_float_is_in_float_too(model: nn.Module) -> None:
-    graph: Any = program(described(model), model, True).module()
+    graph: Any = exported_program(described(model), model).module()
     calls = [node.name for node in graph.graph.nodes if node.op == "call_function"]
-    assert in_float(graph, LAYERS).issuperset(calls)
-    assert in_float(graph, LAYERS[:2]) - {"_guards_fn"} == {"conv2d", "relu", "conv2d_1", "relu_1"}
+    assert float_nodes(graph, LAYERS).issuperset(calls)
+    assert float_nodes(graph, LAYERS[:2]) - {"_guards_fn"} == {"conv2d", "relu", "conv2d_1", "relu_1"}
 
 
 def test_a_layer_that_the_graph_has_not_is_refused(model: nn.Module) -> None:
@@ -58,7 +57,7 @@ def test_executorch_answers_nearly_as_well_in_int8(
 ) -> None:
     images, targets = images_and_targets
     form, path = ExecuTorch(), tmp_path / "x.pte"
-    form.quantize(described(model), path, list(images[:64].split(16)))
+    form.quantizer(described(model), list(images[:64].split(16)))(path, ())
     assert form.describe(path) == described(model).description
     after = top1(form.open(path, 1), images[1000:], targets[1000:])
     assert after == pytest.approx(top1(model, images[1000:], targets[1000:]), abs=2)

@@ -152,7 +152,8 @@ def test_sizes_of_every_kind_are_read(tmp_path: Path) -> None:
 
 def test_no_path_of_the_machine_that_wrote_it_is_in_it(written: Path) -> None:
     with zipfile.ZipFile(written) as archive:
-        everything = b"".join(map(archive.read, archive.namelist()))
+        texts = [name for name in archive.namelist() if "/weight_" not in name]  # random numbers spell anything
+        everything = b"".join(map(archive.read, texts))
     assert b"site-packages" not in everything
     assert b".py" not in everything
 
