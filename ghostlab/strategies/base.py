@@ -237,6 +237,10 @@ class Strategy:
         """Lightning callbacks of this strategy."""
         return []
 
+    def sources(self) -> list[str | Path]:
+        """The runs, files and models that it will learn from: a sweep looks whether they are there before it begins."""
+        return []
+
     def figures(self) -> dict[str, Any]:
         """What this strategy adds to ``result.json``, as plain values."""
         return {}

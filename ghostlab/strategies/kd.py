@@ -159,6 +159,9 @@ class KnowledgeDistillation(Strategy):
             student, teacher = (tap.features() for tap in self._taps)
         return feature_parts(self._projections(student), teacher)
 
+    def sources(self) -> list[str | Path]:
+        return [source for source in _listed(self.teacher) if source]
+
     def choice(self, services: Services) -> TeacherChoice:
         """The teachers that the knobs name."""
         sources = [source or services.default_teacher() for source in _listed(self.teacher)]

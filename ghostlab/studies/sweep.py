@@ -31,6 +31,7 @@ from ghostlab.studies.plan import Plan, Table, keep_plan
 from ghostlab.studies.worker import Progress, run_job
 from ghostlab.tables import Column, terminal_table
 from ghostlab.terminal import say
+from ghostlab.training.teachers import check_sources
 
 __all__ = ["Sweep"]
 
@@ -66,9 +67,13 @@ class Sweep:
         clear_manifest_cache()  # what the images were when this process last looked
         config = self.application.config
         self.jobs, tables = _planned(given, config, Composer(self.application.load))
+        todo: list[Job] = []
         for job in self.jobs:
-            refuse_several_processes(parse(job.cfg).trainer)
-        todo = [job for job in self.jobs if job.cfg.force or not Run(job.folder).result()]
+            settings = parse(job.cfg)
+            refuse_several_processes(settings.trainer)
+            if settings.force or not settings.run.result():
+                check_sources(settings.strategies)
+                todo.append(job)
         parallel = max(1, min(_at_once(config.hydra.launcher), len(todo)))
         shared = frozenset.intersection(*(frozenset(job.overrides) for job in self.jobs))
         self.progress = Progress([job.folder for job in self.jobs], [job.folder for job in todo], parallel, shared)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,9 @@ from ghostlab.models import create_model, load_weights
 from ghostlab.models.checkpoints import read_state_dict
 from ghostlab.models.factory import OWN
 from ghostlab.runs.run import Run, find_run
+from ghostlab.strategies.base import Strategy
 
-__all__ = ["NamedTeacher", "teacher_sources"]
+__all__ = ["NamedTeacher", "check_sources", "teacher_sources"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,12 @@ class NamedTeacher:
             yield
         except GhostlabError as error:
             raise type(error)(f"strategy.kd.teacher={self.source}: {error}") from error
+
+
+def check_sources(strategies: Iterable[Strategy]) -> None:
+    """Raise ``UsageError`` for what strategies will learn from and is neither there nor a model of timm."""
+    for source in (source for strategy in strategies for source in strategy.sources()):
+        _ = NamedTeacher(source).preprocessing
 
 
 def teacher_sources(sources: Sequence[str | Path], architectures: Sequence[str | None]) -> list[NamedTeacher]:

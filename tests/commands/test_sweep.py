@@ -51,3 +51,10 @@ def test_the_kinds_of_a_strategy_are_swept_beside_a_run_without_it(call: Command
     assert len(list(tmp_path.rglob("cache.json"))) == 1
     kinds = [(file.parent / "config.yaml").read_text() for file in (tmp_path / "outputs").rglob("kd/**/result.json")]
     assert sorted(kind for kind in ("soft", "dist") for text in kinds if f"kind: {kind}" in text) == ["dist", "soft"]
+
+
+def test_a_teacher_that_is_not_there_is_said_before_the_first_run(call: Command, tmp_path: Path) -> None:
+    done = call("train.py", "-m", "strategy=baseline,kd", "strategy.kd.teacher=gone.pth", *QUICK)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "strategy.kd.teacher=gone.pth: neither a file nor a folder nor a model of timm\n"
+    assert not [*tmp_path.iterdir()]
