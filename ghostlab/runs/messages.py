@@ -14,11 +14,21 @@ __all__ = ["exit_code", "one_line"]
 
 SWEEP = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'(?:\n| requires --multirun)")
 
+EXTRAS = {
+    "hydra/launcher=joblib": "joblib",
+    "hydra/launcher=submitit_local": "slurm",
+    "hydra/launcher=submitit_slurm": "slurm",
+    "hydra/sweeper=optuna": "optuna",
+}
+"""Choices that a package of an extra offers."""
+
 
 def one_line(error: BaseException) -> str:
     """The message of an error without line breaks, in the words of the command line where it is known there."""
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
+        if extra := EXTRAS.get(f"{group}={name}"):
+            return f"{group}={name}: needs `pip install 'ghostlab[{extra}]'`"
         return f"{group}={name}: {unknown(group, name, error.options)}"
     if isinstance(error, HydraException) and (sweep := SWEEP.match(str(error))):
         return (
