@@ -65,14 +65,18 @@ def _compile(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True, text=True)
 
 
-@functools.cache
 def signature(source: Path) -> str:
     """Sixteen hex digits that change with the sources, the compiler and the processor."""
-    command = compiler()
-    version = subprocess.run([command[0], "--version"], capture_output=True, text=True).stdout if command else ""
     files = sorted([*source.parent.iterdir(), *INCLUDED.iterdir()])
-    parts = [*command, *FLAGS, version, _processor(), *(path.read_text() for path in files)]
+    parts = [*compiler(), *FLAGS, _version(), _processor(), *(path.read_text() for path in files)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _version() -> str:
+    try:
+        return subprocess.run([*compiler()[:1], "--version"], capture_output=True, text=True).stdout
+    except OSError:  # there is no such compiler
+        return ""
 
 
 def _processor() -> str:

@@ -162,7 +162,7 @@ class Classifier(LightningModule):
 
         With which kernels the run has computed is kept too: going on with others would round in other ways.
         """
-        if self.kernels:
+        if self.kernels and self.kernels.choices.taken:
             checkpoint["cpu_kernels"] = self.kernels.choices.state()
         weights = checkpoint["state_dict"]
         names = [name for name in weights if name.startswith("companions.")]
