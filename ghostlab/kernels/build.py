@@ -33,13 +33,13 @@ def library(source: Path, dtype: torch.dtype) -> ctypes.CDLL | None:
     """The kernels of ``source`` for ``dtype``, compiled now if no earlier process did; None, with a warning, where that
     fails.
 
-    The compiler is ``$CXX``, else g++ or clang++. The result stays in ``cache_folder``, under a name that changes with
-    the sources, the compiler and the processor.
+    The compiler is ``$CXX``, else g++ or clang++, with ``$CXXFLAGS`` last. The result stays in ``cache_folder``, under
+    a name that changes with the sources, the compiler and the processor.
     """
     command = compiler()
     if dtype not in VALUES or not command:
         return None
-    command = (*command, *FLAGS, f"-I{INCLUDED}", f"-DVALUE={VALUES[dtype]}")
+    command = (*command, *_flags(), f"-I{INCLUDED}", f"-DVALUE={VALUES[dtype]}")
     try:
         path = cache_folder() / f"{source.stem}-{VALUES[dtype]}-{signature(source)}.so"
         if not path.exists():
@@ -61,6 +61,10 @@ def compiler() -> tuple[str, ...]:
     return tuple(shlex.split(found)) if found else ()
 
 
+def _flags() -> list[str]:
+    return [*FLAGS, *shlex.split(os.environ.get("CXXFLAGS", ""))]
+
+
 def _compile(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True, text=True)
 
@@ -68,7 +72,7 @@ def _compile(command: list[str]) -> None:
 def signature(source: Path) -> str:
     """Sixteen hex digits that change with the sources, the compiler and the processor."""
     files = sorted([*source.parent.iterdir(), *INCLUDED.iterdir()])
-    parts = [*compiler(), *FLAGS, _version(), _processor(), *(path.read_text() for path in files)]
+    parts = [*compiler(), *_flags(), _version(), _processor(), *(path.read_text() for path in files)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

@@ -20,6 +20,7 @@ from ghostlab.data import DataModule
 from ghostlab.data.manifest import Manifest, forget
 from ghostlab.errors import RunError, UsageError, lacks_memory
 from ghostlab.files import write_text
+from ghostlab.kernels import keep_freed_memory
 from ghostlab.runs.identity import difference
 from ghostlab.runs.processes import check_processes, is_first
 from ghostlab.runs.settings import Settings, parse
@@ -176,6 +177,8 @@ def _train(settings: Settings, parts: _Parts) -> dict[str, Any]:
 def _fit(settings: Settings, parts: _Parts) -> None:
     if parts.logger:
         parts.logger.log_hyperparams(_config(settings, parts))
+    if settings.trainer.cpu_kernels and parts.trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     # Only the first process has cleared the folder for a new start: the others may still see what was there.
     checkpoint = _resumable(settings.run.last, parts.classifier) if settings.resumes else None
     try:

@@ -11,8 +11,9 @@ struct Patch {
     bool more;  // channels after these
 };
 
-// out[p] = bias + the sum of kernel times in over a patch, for P pixels; of those, the next N channels are fetched.
-template <typename T, int N, int P>
+// out[p] = bias + the sum of kernel times in over a patch of Cols columns (0: any number), for P pixels. Of those, the
+// next N channels are fetched into the cache meanwhile.
+template <typename T, int N, int P, int Cols>
 inline void pixels(const Patch& patch, const T* in, int64_t in_step, const T* kernel, const T* bias, T* out,
                    int64_t out_step) {
     using L = Lanes<T, N>;
@@ -25,7 +26,8 @@ inline void pixels(const Patch& patch, const T* in, int64_t in_step, const T* ke
     for (int p = 0; p < P; ++p) acc[p] = bias ? L::load(bias) : typename L::Vec{};
     for (int64_t i = 0; i < patch.rows; ++i, in += patch.in_row, kernel += patch.kernel_row) {
         const T *from = in, *tap = kernel;
-        for (int64_t j = 0; j < patch.cols; ++j, from += patch.in_col, tap += patch.kernel_col) {
+        const int64_t cols = Cols ? Cols : patch.cols;
+        for (int64_t j = 0; j < cols; ++j, from += patch.in_col, tap += patch.kernel_col) {
             const auto value = L::load(tap);
             for (int p = 0; p < P; ++p) acc[p] += value * L::load(from + p * in_step);
         }
@@ -33,19 +35,31 @@ inline void pixels(const Patch& patch, const T* in, int64_t in_step, const T* ke
     for (int p = 0; p < P; ++p) L::store(out + p * out_step, acc[p]);
 }
 
-template <typename T, int N>
-void some_pixels(const Patch& patch, int64_t count, const T* in, int64_t in_step, const T* kernel, const T* bias,
+template <typename T, int N, int Cols>
+void more_pixels(const Patch& patch, int64_t count, const T* in, int64_t in_step, const T* kernel, const T* bias,
                  T* out, int64_t out_step) {
     int64_t done = 0;
     auto some = [&](auto constant) {
         constexpr int P = decltype(constant)::value;
         for (; done + P <= count; done += P)
-            pixels<T, N, P>(patch, in + done * in_step, in_step, kernel, bias, out + done * out_step, out_step);
+            pixels<T, N, P, Cols>(patch, in + done * in_step, in_step, kernel, bias, out + done * out_step, out_step);
     };
     some(std::integral_constant<int, 8>());
     some(std::integral_constant<int, 4>());
     some(std::integral_constant<int, 2>());
     some(std::integral_constant<int, 1>());
+}
+
+template <typename T, int N>
+void some_pixels(const Patch& patch, int64_t count, const T* in, int64_t in_step, const T* kernel, const T* bias,
+                 T* out, int64_t out_step) {
+    switch (patch.cols) {
+        case 1: return more_pixels<T, N, 1>(patch, count, in, in_step, kernel, bias, out, out_step);
+        case 2: return more_pixels<T, N, 2>(patch, count, in, in_step, kernel, bias, out, out_step);
+        case 3: return more_pixels<T, N, 3>(patch, count, in, in_step, kernel, bias, out, out_step);
+        case 5: return more_pixels<T, N, 5>(patch, count, in, in_step, kernel, bias, out, out_step);
+        default: return more_pixels<T, N, 0>(patch, count, in, in_step, kernel, bias, out, out_step);
+    }
 }
 
 // From in (B, h, w, C) with kernel (K, C) to out (B, H, W, C), dense.
