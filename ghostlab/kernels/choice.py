@@ -41,7 +41,8 @@ class Choices:
 
     def of(self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Way:
         """The way for x (B, C, H, W) and weight (C, 1, k_h, k_w); all numbers of images with as many bits share it."""
-        key = _key(x, bias, geometry)
+        layout = "first" if x.is_contiguous() and x.stride(1) != 1 else "last"
+        key = _key(x.dtype, layout, x.shape, bias is not None, geometry, torch.get_num_threads())
         if key not in self.taken:
             self.taken[key] = _kept(key, lambda: fastest(x, weight, bias, geometry))
         return self.taken[key]
@@ -116,9 +117,8 @@ def _machine() -> str:
     return f"{signature(SOURCE)}-{torch.__version__}"
 
 
-def _key(x: Tensor, bias: Tensor | None, geometry: Geometry) -> str:
-    batch, *image = x.shape
-    layout = "first" if x.is_contiguous() and x.stride(1) != 1 else "last"
-    numbers = (*image, *geometry.size, *geometry.stride, *geometry.padding, int(bias is not None))
-    threads = torch.get_num_threads()
-    return f"{x.dtype} {layout} {2 ** (batch - 1).bit_length()} {' '.join(map(str, numbers))} on {threads} threads"
+@functools.lru_cache(1024)
+def _key(dtype: torch.dtype, layout: str, shape: torch.Size, bias: bool, geometry: Geometry, threads: int) -> str:
+    batch, *image = shape
+    numbers = (*image, *geometry.size, *geometry.stride, *geometry.padding, int(bias))
+    return f"{dtype} {layout} {2 ** (batch - 1).bit_length()} {' '.join(map(str, numbers))} on {threads} threads"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from pathlib import Path
 
 import torch
@@ -82,7 +83,22 @@ def _checked(
     x: torch.Size, weight: Tensor, bias: Tensor | None, geometry: Geometry, *read: Tensor, grad: Tensor | None = None
 ) -> torch.Size:
     """The shape of the output for an input of the shape ``x``; ``read`` are the images that are read."""
-    if geometry.dilation != (1, 1) or min(geometry.padding) < 0 or not min(geometry.stride) >= 1:
+    out = _output(x, geometry)
+    expected = (("weight", weight, (x[1], 1, *geometry.size)), ("bias", bias, (x[1],)), ("grad", grad, out))
+    for name, tensor, shape in expected:
+        if tensor is not None and tensor.shape != shape:
+            raise UsageError(f"{name} {tuple(tensor.shape)}: must be {tuple(shape)} for images {tuple(x)}")
+    dtype, given = weight.dtype, [weight, *read, *([] if bias is None else [bias])]
+    if kernels(dtype) is None or any(one.dtype != dtype or one.device.type != "cpu" for one in given):
+        found = ", ".join(f"{one.dtype} on {one.device}" for one in given)
+        raise UsageError(f"{found}: must be one of float32 and float64, on the CPU, with a C++ compiler")
+    return out
+
+
+@functools.lru_cache(1024)
+def _output(x: torch.Size, geometry: Geometry) -> torch.Size:
+    """The shape of the output; ``UsageError`` where there is none, or no kernel."""
+    if geometry.dilation != (1, 1) or min(geometry.padding) < 0 or min(geometry.stride) < 1:
         raise UsageError(f"{geometry}: has no C++ kernel")
     if max(*geometry.stride, *geometry.padding) > MOST:
         raise UsageError(f"{geometry}: stride and padding must be at most {MOST}")
@@ -91,14 +107,6 @@ def _checked(
         raise UsageError(
             f"images {tuple(x)}: must be (B, C, H, W), none of the four 0, and not smaller than the kernel"
         )
-    expected = (("weight", weight, (x[1], 1, *geometry.size)), ("bias", bias, (x[1],)), ("grad", grad, tuple(out)))
-    for name, tensor, shape in expected:
-        if tensor is not None and tuple(tensor.shape) != shape:
-            raise UsageError(f"{name} {tuple(tensor.shape)}: must be {shape} for images {tuple(x)}")
-    given = [weight, *read, *([] if bias is None else [bias])]
-    if kernels(weight.dtype) is None or {(one.dtype, one.device.type) for one in given} != {(weight.dtype, "cpu")}:
-        found = ", ".join(f"{one.dtype} on {one.device}" for one in given)
-        raise UsageError(f"{found}: must be one of float32 and float64, on the CPU, with a C++ compiler")
     return out
 
 
