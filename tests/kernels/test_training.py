@@ -89,7 +89,7 @@ def test_everything_else_is_computed_by_pytorch(
     net: Net, own: Counted, elsewhere: Callable[[], AbstractContextManager[None]]
 ) -> None:
     with DepthwiseKernels(net).active(), elsewhere():
-        net(torch.randn(4, 8, 9, 9))
+        net(torch.randn(4, 8, 9, 9)), net.row(torch.randn(4, 8, 9, 9))
     assert own.count == 0
 
 
