@@ -201,7 +201,8 @@ struct KernelGradient {
     std::vector<Line> lines = rows.lines();
     int64_t entries = g.kernel_h * g.kernel_w;
     // Chunks of images, each in groups of blocks: enough for any number of threads, and the same for all of them.
-    int64_t chunks = std::clamp<int64_t>(g.batch * g.out_h * g.out_w / (32 * entries), 1, std::min<int64_t>(g.batch, 16));
+    int64_t chunks =
+        std::clamp<int64_t>(g.batch * g.out_h * g.out_w / (32 * entries), 1, std::min<int64_t>(g.batch, 16));
     int64_t groups = std::clamp<int64_t>(16 / chunks, 1, blocks.count());
 
     void row(int64_t image, int64_t images, const Line& line, int64_t c, T* sums) const {
@@ -244,7 +245,8 @@ struct KernelGradient {
             for (int64_t chunk = 1; chunk < chunks; ++chunk)
                 for (size_t i = 0; i < total.size(); ++i) total[i] += sums[chunk * groups + group].total[i];
             const int64_t low = blocks.count() * group / groups, high = blocks.count() * (group + 1) / groups;
-            for (int64_t i = low; i < high; ++i) write(total.data() + (i - low) * (entries + 1) * N, i, d_kernel, d_bias);
+            for (int64_t i = low; i < high; ++i)
+                write(total.data() + (i - low) * (entries + 1) * N, i, d_kernel, d_bias);
         }
     }
 

@@ -59,7 +59,8 @@ struct Axis {
         if (!runs.empty()) {
             Run& last = runs.back();
             const bool next = last.first + last.count * step == position;
-            if (next && last.entries == entries && last.entry == entry && (entries == 0 || at == last.at + last.count * advance)) {
+            const bool follows = entries == 0 || at == last.at + last.count * advance;
+            if (next && follows && last.entries == entries && last.entry == entry) {
                 ++last.count;
                 return;
             }
