@@ -39,8 +39,8 @@ SANITIZED = CXX='env -u LD_PRELOAD g++ -g -fno-omit-frame-pointer -fsanitize=add
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	$(VENV)/bin/python
 test-sanitized: $(VENV)/.test
-	$(SANITIZED) -c 'import sys, torch, ghostlab.reparam.online.build as b; sys.exit(not all(map(b.library, b.VALUES)))'
-	$(SANITIZED) -m pytest -n 0 tests/reparam/test_depthwise_geometry.py tests/reparam/test_depthwise_forms.py -k 'not triton' $(ARGS)
+	$(SANITIZED) -c 'import sys, torch; from ghostlab.kernels import native as a; from ghostlab.reparam.online import native as b; sys.exit(not all(m.kernels(t) for m in (a, b) for t in (torch.float32, torch.float64)))''
+	$(SANITIZED) -m pytest -n 0 tests/reparam/test_depthwise_geometry.py tests/reparam/test_depthwise_forms.py tests/kernels/test_native.py -k 'not triton' $(ARGS)
 
 mutations: $(VENV)/.test
 	$(VENV)/bin/python tests/mutations.py $(ARGS)

@@ -68,6 +68,9 @@ APIS = {
     "tree_structure": _torch("torch.utils._pytree", "tree_structure", TREES),
     "treespec_dumps": _torch("torch.utils._pytree", "treespec_dumps", TREES),
     "TorchDispatchMode": _torch("torch.utils._python_dispatch", "TorchDispatchMode", "documented under this name"),
+    "peek_interpreter_stack": _torch(
+        "torch._C._functorch", "peek_interpreter_stack", "whether torch.func transforms what is computed"
+    ),
     "load_pt2": _torch("torch.export.pt2_archive._package", "load_pt2", "torch.export.load may unpickle"),
     "threadpool_get_thread_count": _executorch("_threadpool_get_thread_count"),
     "unsafe_reset_threadpool": _executorch("_unsafe_reset_threadpool"),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 STOREYS = (
     ("errors", "private_apis", "files", "modules", "quantities", "shell", "slurm", "tables", "terminal"),
-    ("statistics", "reparam", "data"),
+    ("statistics", "kernels", "reparam", "data"),
     ("models", "distill", "strategies"),
     ("runs", "training", "deploy", "evaluation"),
     ("studies", "reports", "benchmarks", "publish"),
@@ -21,6 +21,7 @@ BESIDE = {
     "files": {"errors"},
     "modules": {"errors"},
     "private_apis": {"errors"},
+    "reparam": {"kernels"},
     "distill": {"models"},
     "strategies": {"models", "distill"},
     "training": {"runs"},

@@ -82,6 +82,31 @@ def reparam(parser: argparse.ArgumentParser) -> Command:
     return measure
 
 
+def step(parser: argparse.ArgumentParser) -> Command:
+    """What own kernels save of a training step on a CPU."""
+    from ghostlab.benchmarks.steps import CASES
+
+    models = tuple(dict.fromkeys(case.model for case in CASES))
+    parser.add_argument("--only", nargs="+", metavar="MODEL", default=models, help="such as ghostnetv2:width=0.35")
+    parser.add_argument("--repeats", type=int, default=9, help="rounds over all ways (default: 9)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    parser.add_argument("--batch", type=int, help="images of a step (default: 64, 8 or 16 at 224 px)")
+    parser.add_argument("--image-size", type=int, help="pixels (default: several)")
+
+    def measure(given: argparse.Namespace) -> None:
+        from ghostlab.benchmarks.steps import Case, steps
+
+        if given.image_size:
+            cases = [Case(model, given.image_size, given.batch or 64) for model in given.only]
+        else:
+            cases = [case._replace(batch=given.batch or case.batch) for case in CASES if case.model in given.only]
+        if not cases:
+            raise UsageError(f"--only {' '.join(given.only)}: others than {', '.join(models)} need --image-size")
+        steps(cases, given.threads, given.repeats)
+
+    return measure
+
+
 def distill(parser: argparse.ArgumentParser) -> Command:
     """What a teacher costs, live and cached."""
     parser.add_argument("--repeats", type=int, default=3, help="seeds (default: 3)")
@@ -135,7 +160,9 @@ def thread_count(given: str) -> int:
     return int(given)
 
 
-COMMANDS = {command.__name__: check_repeats(command) for command in (strategies, throughput, reparam, distill, latency)}
+COMMANDS = {
+    command.__name__: check_repeats(command) for command in (strategies, throughput, reparam, step, distill, latency)
+}
 
 
 def main(arguments: list[str], prog: str = "tools/benchmark.py") -> int:

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ghostlab.kernels.geometry import geometry_of
 from ghostlab.reparam.norms import BatchNorm, affine, batch_norm_like
 from ghostlab.reparam.online import run_site
-from ghostlab.reparam.online.geometry import geometry_of
 
 __all__ = ["IdentityBranch", "MultiBranchConv", "ScaleBranch", "allows_identity", "allows_scale", "resized"]
 

@@ -71,6 +71,7 @@ NOT_IDENTITY = (
     "model.native.test",
     "strategy.kd.cache_folder",
     "logger",
+    "trainer.cpu_kernels",
     "trainer.tensorboard",  # of earlier versions
     "objective",
     "ablation",

@@ -44,6 +44,7 @@ class TrainerConfig:
     accumulate: int
     clip: float | None
     channels_last: bool
+    cpu_kernels: bool
     compile: bool
     grad_checkpointing: bool
     sync_batchnorm: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ghostlab.data import Batch
 from ghostlab.errors import RunError, UsageError
+from ghostlab.kernels import DepthwiseKernels
 from ghostlab.models.rates import DropRates
 from ghostlab.runs.optimizer import OptimizerConfig
 from ghostlab.strategies.base import MainLoss, Step, Strategy, Task
@@ -108,6 +110,7 @@ class Classifier(LightningModule):
         optimizer: OptimizerConfig,
         seed: int,
         channels_last: bool = False,
+        cpu_kernels: bool = False,
         compile_model: bool = False,
     ) -> None:
         super().__init__()
@@ -115,6 +118,7 @@ class Classifier(LightningModule):
         self.evaluated: dict[str, nn.Module] = {"raw": self.model}
         self.strategies, self.task, self.seed = strategies, task, seed
         self.optimizer_config, self.channels_last = optimizer, channels_last
+        self.kernels = DepthwiseKernels(self.model) if cpu_kernels and not compile_model else None
         self.losses = LossLog()
         self.scores: dict[str, Scores] = {}
         self.row: dict[str, float] = {}
@@ -152,9 +156,18 @@ class Classifier(LightningModule):
         return total if total is None else total * self._share(batch_index)
 
     def _loss(self, batch: Batch) -> Tensor:
-        total, terms = self.step.loss(self.step.forward(self._forward["train"], batch, self.current_epoch))
+        with self._fast():
+            step = self.step.forward(self._forward["train"], batch, self.current_epoch)
+        total, terms = self.step.loss(step)
         self.losses.update({"loss": total, **terms}, self.global_step)
         return total
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        with self._fast():  # activations that were not kept are computed as they were
+            super().backward(loss, *args, **kwargs)
+
+    def _fast(self) -> AbstractContextManager[None]:
+        return self.kernels.active() if self.kernels and self.device.type == "cpu" else nullcontext()
 
     def _nothing(self) -> Tensor | None:
         """A loss without a gradient, for the other processes wait for one; alone, none."""
@@ -207,7 +220,12 @@ class Classifier(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the companions apart, so that ``state_dict`` holds the model's weights and nothing else."""
+        """Keep the companions apart, so that ``state_dict`` holds the model's weights and nothing else.
+
+        With which kernels the run has computed is kept too: going on with others would round in other ways.
+        """
+        if self.kernels and self.kernels.choices.taken:
+            checkpoint["cpu_kernels"] = self.kernels.choices.state()
         weights = checkpoint["state_dict"]
         names = [name for name in weights if name.startswith("companions.")]
         if names:
@@ -215,6 +233,8 @@ class Classifier(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["state_dict"] |= checkpoint.pop("state_dict_companions", {})
+        if self.kernels and "cpu_kernels" in checkpoint:
+            self.kernels.choices.restore(checkpoint["cpu_kernels"])
 
     def _compiled(self) -> Callable[[Tensor], Tensor]:
         # Every stage has rates of its own and so a graph of its own; beyond the limit the rest would run uncompiled.

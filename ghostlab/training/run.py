@@ -152,6 +152,7 @@ def _prepare(settings: Settings) -> _Parts:
         optimizer,
         settings.seed,
         channels_last=settings.trainer.channels_last,
+        cpu_kernels=settings.trainer.cpu_kernels,
         compile_model=settings.trainer.compile,
     )
     return _Parts(services.data, services.known.manifest, classifier, trainer, history, checkpoints, logger)

@@ -168,7 +168,7 @@ class Rehearsal(Callback):
         batch = trainer.precision_plugin.convert_input(batch)
         loss = trainer.strategy.training_step(batch, 0)
         assert isinstance(loss, Tensor)
-        loss.backward()
+        classifier.backward(loss)
 
 
 @torch.no_grad()

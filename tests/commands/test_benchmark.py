@@ -52,6 +52,21 @@ def test_layers_are_measured_and_written(call: Command, tmp_path: Path) -> None:
     assert {row["path"] for row in rows} <= {"online", "branches"}
 
 
+def test_steps_are_measured_with_and_without_own_kernels(call: Command, tmp_path: Path) -> None:
+    small = ("--only", "ghostnetv2:width=0.1", "--image-size", "32", "--batch", "2", "--repeats", "1")
+    done = call("tools/benchmark.py", "step", *small)
+    assert done.returncode == 0, done.stderr
+    assert "written to outputs/benchmarks/step.json" in done.stdout
+    [row] = json.loads((tmp_path / "outputs/benchmarks/step.json").read_text())["rows"]
+    assert (row["model"], row["image_size"], row["batch"]) == ("ghostnetv2:width=0.1", 32, 2)
+    assert row["PyTorch"]["ratio"] == 1 and row["kernels"]["ratio"] > 0 and row["and memory kept"]["ratio"] > 0
+
+
+def test_a_model_without_a_size_of_its_own_needs_one(call: Command) -> None:
+    done = call("tools/benchmark.py", "step", "--only", "resnet10t")
+    assert done.returncode == 2 and "--only resnet10t: others than ghostnetv2:width=0.35" in done.stderr
+
+
 @pytest.fixture
 def _forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands are forked from a process that has imported all, as those of ``command`` are."""

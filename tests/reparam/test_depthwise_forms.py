@@ -16,7 +16,7 @@ from pytest import param
 from torch import Tensor
 
 from ghostlab.errors import UsageError
-from ghostlab.reparam.online import build, eager, native, triton_depthwise
+from ghostlab.reparam.online import eager, native, triton_depthwise
 from tests.reparam.depthwise import (
     Case,
     close,
@@ -74,7 +74,7 @@ def form(request: pytest.FixtureRequest) -> Form:
     if request.param == "eager":
         return EAGER
     if request.param == "native":
-        if build.library(torch.float64) is None:
+        if native.kernels(torch.float64) is None:
             pytest.skip("there is no C++ compiler")
         return NATIVE
     pool = request.getfixturevalue("interpreter")

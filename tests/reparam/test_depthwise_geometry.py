@@ -15,7 +15,7 @@ from pytest import param
 from torch import Tensor
 
 from ghostlab.errors import UsageError
-from ghostlab.reparam.online import build, eager, native, triton_depthwise
+from ghostlab.reparam.online import eager, native, triton_depthwise
 from ghostlab.reparam.online.depthwise import Depthwise
 from tests.reparam.depthwise import (
     Case,
@@ -29,7 +29,7 @@ from tests.reparam.depthwise import (
     slice_of_more,
 )
 
-needs_compiler = pytest.mark.skipif(build.library(torch.float64) is None, reason="there is no C++ compiler")
+needs_compiler = pytest.mark.skipif(native.kernels(torch.float64) is None, reason="there is no C++ compiler")
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from pytest import param
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ghostlab.kernels import build
 from ghostlab.reparam import MultiBranchConv, reparameterize
-from ghostlab.reparam.online import build, model_paths, path_of
+from ghostlab.reparam.online import model_paths, native, path_of
 from tests.reparam.nets import TinyNet, scatter
 
 CHANNELS_LAST = torch.channels_last
@@ -335,7 +336,7 @@ def test_auto_chooses_by_shape_and_layout() -> None:
     assert path_of(pointwise, images_of(POINTWISE, torch.float32)) == "online"
     assert path_of(narrowing, narrow_images) == "branches"
     assert path_of(pointwise, images_of(POINTWISE, torch.float32).contiguous()) == "branches"
-    expected = "branches" if build.library(torch.float32) is None else "online"
+    expected = "branches" if native.kernels(torch.float32) is None else "online"
     assert path_of(depthwise, images_of(DEPTHWISE, torch.float32)) == expected
 
 
@@ -355,10 +356,12 @@ def test_without_a_compiler_it_still_computes(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("CXX", "/nowhere/c++")
-    build.library.cache_clear()
+    for cached in (build.library, build.compiler):
+        cached.cache_clear()
     try:
         assert_same(site_of(DEPTHWISE), images_of(DEPTHWISE), 1e-9)
         assert path_of(site_of(DEPTHWISE), images_of(DEPTHWISE)) == "branches"
         assert "/nowhere/c++" in caplog.text
     finally:
-        build.library.cache_clear()
+        for cached in (build.library, build.compiler):
+            cached.cache_clear()

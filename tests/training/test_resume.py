@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from pytest import param
 
+from ghostlab.data import Batch
+from ghostlab.errors import RunError
+from ghostlab.kernels import native
 from ghostlab.runs import compose
 from ghostlab.testing.processes import killed_at, start
 from ghostlab.testing.runs import SmallRuns
+from ghostlab.training.classifier import Classifier
 from ghostlab.training.run import run
 
 JOB = [
@@ -80,3 +86,34 @@ def test_a_killed_run_ends_with_the_same_weights(
     assert all(torch.equal(resumed[key], uninterrupted[key]) for key in resumed)
     [metrics] = tmp_path.rglob("metrics.csv")
     assert [line.split(",")[0] for line in metrics.read_text().splitlines()] == ["epoch", "1", "2", "3"]
+
+
+@pytest.mark.skipif(native.kernels(torch.float32) is None, reason="there is no C++ compiler")
+def test_a_resumed_run_computes_as_it_began_though_other_kernels_are_faster_now(
+    job: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GHOSTLAB_CACHE", str(tmp_path / "cache"))
+
+    def trained(name: str) -> dict[str, torch.Tensor]:
+        run(compose([*job, "data.image_size=48", f"outputs={tmp_path / name}"]))
+        return weights(tmp_path / name)
+
+    uninterrupted = trained("whole")
+    with monkeypatch.context() as patch, pytest.raises(RunError, match="interrupted"):
+        patch.setattr(Classifier, "training_step", interrupted_in_epoch_1)
+        trained("resumed")
+    [ways] = (tmp_path / "cache").glob("*.json")
+    ways.write_text(json.dumps({key: OTHER[way] for key, way in json.loads(ways.read_text()).items()}))
+    resumed, anew = trained("resumed"), trained("anew")
+    assert all(torch.equal(resumed[key], uninterrupted[key]) for key in uninterrupted)
+    assert not all(torch.equal(anew[key], uninterrupted[key]) for key in uninterrupted)
+
+
+OTHER = {"pytorch": "both", "backward": "pytorch", "both": "pytorch"}
+"""For each way to compute a convolution one that rounds otherwise."""
+
+
+def interrupted_in_epoch_1(self: Classifier, batch: Batch, index: int, really: Any = Classifier.training_step) -> Any:
+    if self.current_epoch == 1:
+        raise RuntimeError("interrupted")
+    return really(self, batch, index)

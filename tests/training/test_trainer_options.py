@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from ghostlab.data import Batch
 from ghostlab.errors import UsageError
+from ghostlab.kernels import native
+from ghostlab.kernels.function import Way, depthwise
 from ghostlab.runs import compose
 from ghostlab.runs.run import Run
 from ghostlab.runs.settings import TrainerConfig, parse
@@ -167,6 +169,26 @@ def test_compile_runs_the_compiled_network(train: Train, monkeypatch: MonkeyPatc
     assert calls == []
     train("trainer.compile=true")
     assert calls == [True] * 4
+
+
+@pytest.mark.skipif(native.kernels(torch.float32) is None, reason="there is no C++ compiler")
+def test_cpu_kernels_compute_depthwise_convolutions_in_training(train: Train, monkeypatch: MonkeyPatch) -> None:
+    calls: list[bool] = []
+
+    def counted(*given: Any) -> Tensor:
+        calls.append(True)
+        return depthwise(*given[:-1], Way.BOTH)
+
+    def count(*options: str) -> int:
+        calls.clear()
+        train("model.name=test_efficientnet", *options)
+        return len(calls)
+
+    monkeypatch.setattr("ghostlab.kernels.training.depthwise", counted)
+    once = count()
+    assert once > 0
+    assert count("trainer.cpu_kernels=false") == count("trainer.precision=bf16-mixed") == 0
+    assert count("trainer.grad_checkpointing=true") == 2 * once
 
 
 def test_grad_checkpointing_computes_activations_again(train: Train) -> None:

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ghostlab.errors import UsageError
+from ghostlab.kernels.build import VALUES, library
+from ghostlab.kernels.layout import pixel_step, pixels_apart
 from ghostlab.reparam.online.arguments import SIZES, STRIDES, check_arguments, check_form
-from ghostlab.reparam.online.build import VALUES, has_library, library
 
-__all__ = ["input_gradient", "kernel_gradient", "moments", "supports"]
+__all__ = ["has_kernels", "input_gradient", "kernel_gradient", "kernels", "moments", "supports"]
+
+SOURCE = Path(__file__).parent / "csrc" / "depthwise.cpp"
+
+
+def kernels(dtype: torch.dtype) -> ctypes.CDLL | None:
+    """Those of this machine for ``dtype``, where there are any."""
+    return library(SOURCE, dtype)
+
+
+@torch.compiler.assume_constant_result
+def has_kernels(dtype: torch.dtype) -> bool:
+    """Whether there are kernels for ``dtype``."""
+    return kernels(dtype) is not None
 
 
 def supports(x: Tensor, size: int, stride: int) -> bool:
     """Whether there are kernels for ``x`` and a convolution of this size and stride on this machine."""
     fits = x.device.type == "cpu" and size in SIZES and stride in STRIDES
-    return fits and has_library(x.dtype)
+    return fits and has_kernels(x.dtype)
 
 
 def moments(x: Tensor, size: int, stride: int, padding: int) -> tuple[Tensor, Tensor]:
@@ -27,7 +42,7 @@ def moments(x: Tensor, size: int, stride: int, padding: int) -> tuple[Tensor, Te
     anything is read.
     """
     output = _checked(size, stride, padding, x)
-    x = _pixels_apart(x)
+    x = pixels_apart(x)
     mean = x.new_empty(x.shape[1], size**2)
     cov = x.new_empty(x.shape[1], size**2, size**2)
     _call("moments", size, _geometry(x, None, output, stride, padding), x, mean, cov)
@@ -37,7 +52,7 @@ def moments(x: Tensor, size: int, stride: int, padding: int) -> tuple[Tensor, Te
 def kernel_gradient(x: Tensor, grad: Tensor, size: int, stride: int, padding: int) -> tuple[Tensor, Tensor]:
     """Gradients of the kernel (C, K) and the bias (C,)."""
     output = _checked(size, stride, padding, x, grad)
-    x, grad = _pixels_apart(x), _pixels_apart(grad)
+    x, grad = pixels_apart(x), pixels_apart(grad)
     d_kernel, d_bias = x.new_empty(x.shape[1], size**2), x.new_empty(x.shape[1])
     _call("kernel_gradient", size, _geometry(x, grad, output, stride, padding), x, grad, d_kernel, d_bias)
     return d_kernel, d_bias
@@ -55,7 +70,7 @@ def input_gradient(
 ) -> Tensor:
     """``grad`` back through kernel (C, K), plus ``quadratic p + constant`` of each patch p, added where p was read."""
     output = _checked(size, stride, padding, x, grad, kernel, quadratic, constant)
-    x, grad = _pixels_apart(x), _pixels_apart(grad)
+    x, grad = pixels_apart(x), pixels_apart(grad)
     kernel, quadratic, constant = kernel.contiguous(), quadratic.contiguous(), constant.contiguous()
     out = torch.empty(x.shape, dtype=x.dtype, memory_format=torch.channels_last)
     geometry = _geometry(x, grad, output, stride, padding)
@@ -87,28 +102,14 @@ def _checked(size: int, stride: int, padding: int, x: Tensor, *others: Tensor) -
 
 def _geometry(x: Tensor, grad: Tensor | None, output: tuple[int, int], stride: int, padding: int) -> _GeometryStruct:
     batch, channels, height, width = x.shape
-    out_step = channels if grad is None else _step(grad)
+    out_step = channels if grad is None else pixel_step(grad)
     return _GeometryStruct(
         *(batch, height, width, *output, channels),
-        *(_step(x), out_step, stride, padding, torch.get_num_threads()),
+        *(pixel_step(x), out_step, stride, padding, torch.get_num_threads()),
     )
 
 
-def _step(x: Tensor) -> int:
-    """From one pixel to the next, in values."""
-    return next((x.stride(dim) for dim in (3, 2, 0) if x.shape[dim] > 1), x.shape[1])
-
-
-def _pixels_apart(x: Tensor) -> Tensor:
-    """``x`` itself where its pixels follow each other at one distance, as in a slice of channels; else a copy."""
-    height, width = x.shape[2:]
-    step = _step(x)
-    strides = (height * width * step, 1, width * step, step)
-    same = all(size == 1 or have == want for size, have, want in zip(x.shape, x.stride(), strides, strict=True))
-    return x if same else x.contiguous(memory_format=torch.channels_last)
-
-
 def _call(name: str, size: int, geometry: _GeometryStruct, *tensors: Tensor) -> None:
-    kernels = library(tensors[0].dtype)
-    assert kernels is not None
-    getattr(kernels, f"{name}_{size}")(ctypes.byref(geometry), *(ctypes.c_void_p(t.data_ptr()) for t in tensors))
+    compiled = kernels(tensors[0].dtype)
+    assert compiled is not None
+    getattr(compiled, f"{name}_{size}")(ctypes.byref(geometry), *(ctypes.c_void_p(t.data_ptr()) for t in tensors))

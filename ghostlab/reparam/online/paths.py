@@ -9,13 +9,13 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ghostlab.kernels.geometry import Geometry
 from ghostlab.reparam.norms import BatchNorm
 from ghostlab.reparam.online import native
 from ghostlab.reparam.online.depthwise import Depthwise
 from ghostlab.reparam.online.embed import Branches, branches_of
 from ghostlab.reparam.online.folding import fold_statistics
 from ghostlab.reparam.online.function import Form, Normalised, online_conv
-from ghostlab.reparam.online.geometry import Geometry
 from ghostlab.reparam.online.pointwise import Pointwise
 from ghostlab.reparam.online.unfolded import Unfolded
 from ghostlab.reparam.trace import evaluating

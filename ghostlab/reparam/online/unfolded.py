@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from ghostlab.reparam.online.geometry import Geometry
+from ghostlab.kernels.geometry import Geometry
 
 __all__ = ["Unfolded"]
 

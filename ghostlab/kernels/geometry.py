@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 __all__ = ["Geometry", "geometry_of"]
@@ -30,11 +32,15 @@ class Geometry(NamedTuple):
         """Whether height and width are treated alike, without dilation."""
         return self.dilation == (1, 1) and all(a == b for a, b in (self.size, self.stride, self.padding))
 
+    def output(self, shape: torch.Size) -> _Pair:
+        """Height and width of the output for images of the shape (B, C, H, W)."""
+        sides = zip(shape[-2:], self.size, self.stride, self.padding, self.dilation, strict=True)
+        height, width = ((side + 2 * p - d * (k - 1) - 1) // s + 1 for side, k, s, p, d in sides)
+        return height, width
+
     def outputs(self, x: Tensor) -> int:
         """How many values a channel of the output has for ``x`` (B, C, H, W)."""
-        sides = zip(x.shape[-2:], self.size, self.stride, self.padding, self.dilation, strict=True)
-        height, width = ((side + 2 * p - d * (k - 1) - 1) // s + 1 for side, k, s, p, d in sides)
-        return len(x) * height * width
+        return len(x) * math.prod(self.output(x.shape))
 
 
 def geometry_of(conv: nn.Conv2d, groups: int) -> Geometry | None:
