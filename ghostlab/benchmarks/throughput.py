@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import re
 import statistics
 import tempfile
 import warnings
@@ -43,6 +44,8 @@ __all__ = ["PIPELINES", "Throughput", "throughput"]
 
 THROUGHPUT_FILE = Path("outputs/benchmarks/throughput.json")
 CPU = torch.device("cpu")
+COMPARED = re.compile(r"\+*(data|model|optimizer)[.=]|trainer\.channels_last=")
+"""Overrides that have the same meaning for every pipeline."""
 Batches = Iterable[tuple[Tensor, Tensor]]
 
 
@@ -71,8 +74,14 @@ def throughput(rounds: int, overrides: Sequence[str]) -> None:
 
     Each is a process of one thread that loads its images itself. An epoch is that of whole training with its
     checkpoint, without validation; the crops, mirror images, network and optimizer are the same. Raises ``UsageError``
-    for data that is no folder of images, which is what all of them read.
+    for data that is no folder of images, which is what all of them read, and for an override that not all can follow.
     """
+    for line in overrides:
+        if not COMPARED.match(line) or (line.startswith("data.workers=") and line != "data.workers=0"):
+            raise UsageError(
+                f"{line}: not every pipeline can follow it; data (without workers), model, optimizer and"
+                " trainer.channels_last can be given"
+            )
     settings = parse(compose(overrides))
     if settings.data.root is None or settings.data.crop != "resized":
         raise UsageError(

@@ -195,14 +195,10 @@ class Run:
         if not file.is_file():
             raise RunError(f"{self}: no checkpoints/last.ckpt, its first epoch is not finished")
         config = self.config()
-        try:  # the weights come from the run, so none are fetched
-            model = create_model(
-                **{
-                    **model_arguments(config["model"]),
-                    "pretrained": False,
-                    "num_classes": config["data"]["num_classes"],
-                }
-            )
+        # The weights come from the run, so none are fetched.
+        settled = {"pretrained": False, "num_classes": config["data"]["num_classes"]}
+        try:
+            model = create_model(**{**model_arguments(config["model"]), **settled})
         except UsageError as error:  # of this version's, not of the command line
             raise RunError(f"{self.config_file}: model.{error}") from error
         load_weights(model, file)

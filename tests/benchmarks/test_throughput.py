@@ -16,7 +16,7 @@ SMALL = ["model=timm", "model.name=test_resnet", "data.image_size=16", "data.bat
 
 
 def test_every_pipeline_trains_in_turn(call: Command, tmp_path: Path) -> None:
-    data = photos(tmp_path / "photos", train=4)
+    data = [line for line in photos(tmp_path / "photos", train=4) if not line.startswith("trainer.")]
     done = call("tools/benchmark.py", "throughput", "--repeats", "2", *data, *SMALL)
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads((tmp_path / "outputs/benchmarks/throughput.json").read_text())
@@ -33,6 +33,9 @@ def test_every_pipeline_trains_in_turn(call: Command, tmp_path: Path) -> None:
     ("arguments", "line"),
     [
         param(["data=digits"], "data=digits: must be a folder of images that are cropped", id="no-files"),
+        param(["strategy=ema"], "strategy=ema: not every pipeline can follow it; data", id="strategy"),
+        param(["trainer.max_epochs=3"], "trainer.max_epochs=3: not every pipeline can follow it; data", id="epochs"),
+        param(["data.workers=2"], "data.workers=2: not every pipeline can follow it; data", id="workers"),
         param(["data=imagefolder", "data.root=gone"], "data.root=gone: ", id="no-folder"),
     ],
 )
